@@ -1,0 +1,1 @@
+"""Noise, training, scores: from clean labels to a table of methods."""

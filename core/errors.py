@@ -1,0 +1,29 @@
+"""The one exception that is meant for the person at the keyboard."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend.
+
+    The message is one or more whole sentences: the thing, what was found, what was expected, the remedy. The command
+    line prints it on stderr and exits with status 1; library callers catch it like any other exception.
+    """
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not registered: all known names, and the nearest match where there is one.
+
+    Args:
+        kind: what the name should have been, in the singular ("method", "label set").
+        name: the name that was given.
+        known: every name that would have been accepted.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    listing = ", ".join(names) if names else "none"
+    return UserError(f"There is no {kind} named '{name}'.{hint} Known: {listing}.")

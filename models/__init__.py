@@ -1,0 +1,1 @@
+"""The adversarial model and its baselines; nothing here knows of files, manifests or commands."""

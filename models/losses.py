@@ -1,0 +1,78 @@
+"""The losses of the paper and of its baselines, over label sets with missing labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the values B where the mask B is true; 0 where it is nowhere true."""
+    weights = mask.to(values.dtype)
+    return (values * weights).sum() / weights.sum().clamp(min=1)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """Cross entropy averaged over the samples that have a label.
+
+    Args:
+        logits: B×K.
+        labels: B, class ids 0 to K − 1 (any valid id where the mask is false).
+        mask: B, true where there is a label.
+    """
+    return masked_mean(functional.cross_entropy(logits, labels, reduction="none"), mask)
+
+
+def mean_over_sets(losses: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """Mean of the sets' losses, leaving out sets without any label in this batch."""
+    present = torch.stack([mask.any() for mask in masks]).to(losses[0].dtype)
+    return (torch.stack(list(losses)) * present).sum() / present.sum().clamp(min=1)
+
+
+def concordance(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """Lin's concordance correlation coefficient over the labelled samples, in [-1, 1], with biased variances.
+
+    CCC = 2·cov(p, y) / (var(p) + var(y) + (mean(p) − mean(y))²), each moment divided by n (Lin 1989). With fewer than
+    two labelled samples, or no variance at all on both sides, it is 0.
+
+    Args:
+        predicted: B.
+        labels: B.
+        mask: B, true where there is a label.
+    """
+    mean_p, mean_y = masked_mean(predicted, mask), masked_mean(labels, mask)
+    centred_p, centred_y = predicted - mean_p, labels - mean_y
+    covariance = masked_mean(centred_p * centred_y, mask)
+    spread = masked_mean(centred_p.square(), mask) + masked_mean(centred_y.square(), mask)
+    return 2 * covariance / (spread + (mean_p - mean_y).square()).clamp(min=1e-8)
+
+
+def similarity(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """L_sim of the paper for a valence/arousal set: 1 − (CCC of valence + CCC of arousal) / 2, in [0, 2].
+
+    Args:
+        predicted: B×2.
+        labels: B×2 in [-1, 1].
+        mask: B.
+    """
+    valence = concordance(predicted[:, 0], labels[:, 0], mask)
+    arousal = concordance(predicted[:, 1], labels[:, 1], mask)
+    return 1 - (valence + arousal) / 2
+
+
+def discriminator_hinge(encoder_scores: Tensor, decoder_scores: Tensor) -> Tensor:
+    """L_D = mean(relu(1 − s_enc)) + mean(relu(1 + s_dec)): the negative of eq. 9's second line with eq. 10's g and h.
+
+    Args:
+        encoder_scores: B×(T+3), D's scores of (x, y0, ŷ).
+        decoder_scores: B×(T+3), D's scores of (x̃, ỹ0, ỹ).
+    """
+    return functional.relu(1 - encoder_scores).mean() + functional.relu(1 + decoder_scores).mean()
+
+
+def generator_adversarial(encoder_scores: Tensor, decoder_scores: Tensor) -> Tensor:
+    """mean(s_enc) − mean(s_dec): the term that λ weighs in eq. 9, with ĥ(z) = −z."""
+    return encoder_scores.mean() - decoder_scores.mean()

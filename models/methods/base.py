@@ -1,0 +1,166 @@
+"""The contract between a way of learning and the one training loop that serves them all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...core.config import option
+from ...core.registry import Registry
+
+
+@dataclass(frozen=True)
+class LabelSetSpec:
+    """A label set as a method sees it.
+
+    Attributes:
+        name: e.g. `class_flip20`.
+        task: e.g. `class`, `expression`, `va`.
+        width: K classes, or 2 for valence and arousal.
+        continuous: values in [-1, 1] instead of class ids.
+    """
+
+    name: str
+    task: str
+    width: int
+    continuous: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What there is to learn.
+
+    Attributes:
+        image_size: S, pixels.
+        label_sets: the sets to train on, in the order chosen.
+        samples: number of training samples.
+    """
+
+    image_size: int
+    label_sets: tuple[LabelSetSpec, ...]
+    samples: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch on the device.
+
+    Attributes:
+        images: uint8 B×3×S×S, 0 to 255.
+        labels: per label set int64 B (class ids; 0 where missing) or float32 B×2 (valence, arousal; 0 where missing).
+        masks: per label set bool B, true where there is a label.
+        indices: int64 B, each sample's position in the training set, 0 to samples − 1.
+    """
+
+    images: Tensor
+    labels: dict[str, Tensor]
+    masks: dict[str, Tensor]
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a method can learn from.
+
+    Attributes:
+        labels: `chosen` — the sets the user names; `truth` — the clean or human set of the task; `majority` — the
+            majority vote of the chosen sets.
+        continuous: valence/arousal sets are used.
+        several: more than one set at once.
+        missing: sets may lack labels on some samples.
+    """
+
+    labels: Literal["chosen", "truth", "majority"] = "chosen"
+    continuous: bool = False
+    several: bool = True
+    missing: bool = True
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Options that every method has."""
+
+    width: float = option(1.0, "multiplier of every channel count; 1 is the paper's network", above=0, high=8)
+    hidden: int = option(512, "units of the hidden linear layers at width 1", low=1)
+    learning_rate: float = option(1e-4, "Adam's learning rate", above=0)
+
+
+class Method(ABC):
+    """A way to learn from label sets; its networks and optimizers live inside.
+
+    A subclass registers itself with `@METHODS.register(name)`, names its configuration class and what it uses, fills
+    `self.networks` and `self.optimizers`, and writes `update` and `predict`. All randomness during training comes from
+    torch's default generator, which the training loop seeds at each epoch, so that a resumed run repeats exactly.
+    """
+
+    uses: ClassVar[Uses] = Uses()
+    config_class: ClassVar[type[TrainingConfig]] = TrainingConfig
+
+    def __init__(self, problem: Problem, config: Any, device: torch.device) -> None:
+        self.problem = problem
+        self.config = config
+        self.device = device
+        self.networks: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+
+    def start_epoch(self, epoch: int) -> None:  # noqa: B027  (most methods have no schedule)
+        """Called before each epoch, counted from 0; schedules belong here."""
+
+    @abstractmethod
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """Take one optimisation step; returns detached scalar tensors by name, `loss` among them."""
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Predict each task for uint8 images B×3×S×S: probabilities B×K, or valence and arousal B×2."""
+
+    def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
+        """Predict each label set by its own head, where the method has one; empty otherwise."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact resume needs, as tensors and plain numbers."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Bring back what `state_dict` returned."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+    def _place(self, network: nn.Module) -> Any:
+        # channels_last is the faster layout for these convolutions, on CPUs and on tensor cores alike
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
+        parameters = [parameter for network in networks for parameter in network.parameters()]
+        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999), fused=True)
+
+
+METHODS: Registry[type[Method]] = Registry("method")
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """Images drawn by a decoder, for the figure with a column a class.
+
+    Attributes:
+        images: rows×K×3×S×S in [-1, 1].
+        classes: the task whose class changes from column to column.
+    """
+
+    images: Tensor
+    task: str
+
+
+def unit_images(images: Tensor) -> Tensor:
+    """uint8 images B×3×S×S to float32 in [-1, 1], in channels_last layout."""
+    return images.to(torch.float32, memory_format=torch.channels_last).mul_(1 / 127.5).sub_(1)

@@ -1,0 +1,200 @@
+"""`proposed`: the paper's adversarial joint-distribution model (Zhang et al., WACV 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...core.config import option
+from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, similarity
+from ..networks import Decoder, Discriminator, Encoder
+from ..networks.encoder import LATENT, Encoding
+from .base import METHODS, Batch, LabelSetSpec, Method, Problem, Synthesis, TrainingConfig, Uses, unit_images
+
+
+@dataclass(frozen=True)
+class ProposedConfig(TrainingConfig):
+    """Options of the adversarial model; defaults are the paper's for CIFAR-10."""
+
+    lambda_: float = option(0.8, "λ, weight of the adversarial term in the generator's loss", low=0)
+    gamma: float = option(1.0, "γ, weight of 1 − CCC against the cross entropies", low=0)
+    start_epoch: int = option(0, "epochs of prediction losses alone before the adversarial part", low=0)
+    discriminator_updates: int = option(2, "updates of D before each update of the generator", low=1)
+    label_input: Literal["raw", "softmax"] = option(
+        "raw", "what D sees of the encoder's categorical outputs", choices=("raw", "softmax")
+    )
+    weight_image: float = option(1.0, "weight of the score S_x", low=0)
+    weight_latent: float = option(1.0, "weight of the score S_y0", low=0)
+    weight_labels: float = option(1.0, "weight of the scores S_y1 … S_yT", low=0)
+    weight_joint: float = option(1.0, "weight of the score S_joint", low=0)
+
+
+@METHODS.register("proposed")
+class Proposed(Method):
+    """Encoder, decoder and discriminator in the game of eq. 9: D twice, then encoder and decoder once, per batch.
+
+    L_D = mean(relu(1 − s_enc)) + mean(relu(1 + s_dec))
+    L_G = Σ_sets CE(ŷ_t, ỹ_t) + γ·L_sim + λ·(mean(s_enc) − mean(s_dec))
+
+    with s_enc = D(x, y0, ŷ) and s_dec = D(x̃, ỹ0, ỹ), each B×(T+3) and each score times its weight. One forward of
+    encoder and decoder serves all three updates; real and generated samples pass D as one batch.
+    """
+
+    uses = Uses(continuous=True, missing=False)
+    config_class = ProposedConfig
+    config: ProposedConfig
+
+    def __init__(self, problem: Problem, config: ProposedConfig, device: torch.device) -> None:
+        super().__init__(problem, config, device)
+        self.sets = problem.label_sets
+        widths = tuple(label_set.width for label_set in self.sets)
+        size, width = problem.image_size, config.width
+        self.encoder = self._place(Encoder(size, widths, width, config.hidden))
+        self.decoder = self._place(Decoder(size, widths, width))
+        self.discriminator = self._place(Discriminator(size, widths, width))
+        self.networks = {"encoder": self.encoder, "decoder": self.decoder, "discriminator": self.discriminator}
+        self.generator_optimizer = self._adam(self.encoder, self.decoder)
+        self.discriminator_optimizer = self._adam(self.discriminator)
+        self.optimizers = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
+        weights = [
+            config.weight_image,
+            config.weight_latent,
+            *[config.weight_labels] * len(widths),
+            config.weight_joint,
+        ]
+        self.score_weights = torch.tensor(weights, device=device)
+        self.adversarial = config.start_epoch == 0
+
+    def start_epoch(self, epoch: int) -> None:
+        """Switch the adversarial part on from epoch `start_epoch`, counted from 0."""
+        self.adversarial = epoch >= self.config.start_epoch
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One iteration of Algorithm 1: D `discriminator_updates` times, then encoder and decoder together."""
+        for network in self.networks.values():
+            network.train()
+        images = unit_images(batch.images)
+        encoding = self.encoder(images)
+        prediction, scalars = self._prediction_loss(encoding, batch)
+        if not self.adversarial:
+            self._step_generator(prediction)
+            return {"loss": prediction.detach(), **scalars}
+
+        noise = torch.randn(2, len(images), LATENT, device=self.device)
+        latents = torch.cat([encoding.sample(noise[0]), noise[1]])
+        given = self._label_inputs(batch)
+        drawn = self.decoder(noise[1], given)
+        pictures = torch.cat([images, drawn])
+        labels = tuple(
+            torch.cat([self._predicted_input(output, label_set), label])
+            for output, label_set, label in zip(encoding.outputs, self.sets, given, strict=True)
+        )
+
+        for _ in range(self.config.discriminator_updates):
+            discriminator_loss = self._update_discriminator(pictures, latents, labels)
+
+        self.discriminator.requires_grad_(False)
+        adversarial = generator_adversarial(*self._scores(pictures, latents, labels))
+        loss = prediction + self.config.lambda_ * adversarial
+        self._step_generator(loss)
+        self.discriminator.requires_grad_(True)
+        scalars |= {"adversarial_generator": adversarial.detach(), "adversarial_discriminator": discriminator_loss}
+        return {"loss": loss.detach(), **scalars}
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Per task the mean over its label sets: of the softmaxes B×K, or of valence and arousal B×2."""
+        by_task: dict[str, list[Tensor]] = {}
+        for label_set, prediction in zip(self.sets, self._heads(images), strict=True):
+            by_task.setdefault(label_set.task, []).append(prediction)
+        return {task: torch.stack(predictions).mean(dim=0) for task, predictions in by_task.items()}
+
+    @torch.inference_mode()
+    def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
+        """Each head alone: probabilities B×K or values B×2, by the name of its label set."""
+        return {
+            label_set.name: prediction for label_set, prediction in zip(self.sets, self._heads(images), strict=True)
+        }
+
+    @torch.inference_mode()
+    def synthesise(self, rows: int, generator: torch.Generator) -> Synthesis | None:
+        """Draw images with the class as column (paper, Fig. 4): all sets of the task say the same class.
+
+        Args:
+            rows: latent vectors, each drawn under every class.
+            generator: a CPU generator for the latent vectors.
+
+        Returns:
+            None where no set is categorical. Continuous sets are drawn at 0.
+        """
+        task = next((label_set.task for label_set in self.sets if not label_set.continuous), None)
+        if task is None:
+            return None
+        classes = next(label_set.width for label_set in self.sets if label_set.task == task)
+        latent = torch.randn(rows, LATENT, generator=generator).to(self.device).repeat_interleave(classes, dim=0)
+        column = torch.arange(classes, device=self.device).repeat(rows)
+        labels = tuple(
+            functional.one_hot(column, classes).float()
+            if label_set.task == task
+            else torch.zeros(len(column), label_set.width, device=self.device)
+            for label_set in self.sets
+        )
+        self.decoder.eval()
+        images = self.decoder(latent, labels)
+        return Synthesis(images.unflatten(0, (rows, classes)), task)
+
+    def _heads(self, images: Tensor) -> list[Tensor]:
+        self.encoder.eval()
+        outputs = self.encoder(unit_images(images)).outputs
+        return [
+            output if label_set.continuous else torch.softmax(output, dim=1)
+            for output, label_set in zip(outputs, self.sets, strict=True)
+        ]
+
+    def _prediction_loss(self, encoding: Encoding, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC; and both as means to show."""
+        losses: dict[bool, list[Tensor]] = {False: [], True: []}
+        for output, label_set in zip(encoding.outputs, self.sets, strict=True):
+            loss = similarity if label_set.continuous else cross_entropy
+            name = label_set.name
+            losses[label_set.continuous].append(loss(output, batch.labels[name], batch.masks[name]))
+        total = sum(losses[False], torch.zeros((), device=self.device))
+        total = total + self.config.gamma * sum(losses[True], torch.zeros((), device=self.device))
+        shown = {"cross_entropy": losses[False], "similarity": losses[True]}
+        return total, {name: torch.stack(found).detach().mean() for name, found in shown.items() if found}
+
+    def _label_inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        return tuple(
+            batch.labels[label_set.name]
+            if label_set.continuous
+            else functional.one_hot(batch.labels[label_set.name], label_set.width).float()
+            for label_set in self.sets
+        )
+
+    def _predicted_input(self, output: Tensor, label_set: LabelSetSpec) -> Tensor:
+        if label_set.continuous or self.config.label_input == "raw":
+            return output
+        return torch.softmax(output, dim=1)
+
+    def _scores(self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Weighted scores of the encoder's half and the decoder's half of a 2B batch, each B×(T+3)."""
+        scores = self.discriminator(pictures, latents, labels) * self.score_weights
+        encoder_scores, decoder_scores = scores.chunk(2)
+        return encoder_scores, decoder_scores
+
+    def _update_discriminator(self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...]) -> Tensor:
+        fixed = tuple(label.detach() for label in labels)
+        loss = discriminator_hinge(*self._scores(pictures.detach(), latents.detach(), fixed))
+        self.discriminator_optimizer.zero_grad()
+        loss.backward()
+        self.discriminator_optimizer.step()
+        return loss.detach()
+
+    def _step_generator(self, loss: Tensor) -> None:
+        self.generator_optimizer.zero_grad()
+        loss.backward()
+        self.generator_optimizer.step()

@@ -1,0 +1,116 @@
+"""G_Y: images to a latent vector and the labels of every set; and the same trunk as a plain classifier."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from .layers import check_image_size, scaled
+
+LATENT = 100
+"""Entries of the latent (non-emotion) vector y0; the same at every width."""
+
+_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+
+class VGGTrunk(nn.Module):
+    """VGG-16's thirteen 3×3 convolutions and two hidden linear layers with dropout 0.5; no batch norm.
+
+    Args:
+        image_size: S, one of 32, 64, 128 pixels.
+        width: multiplier of every channel count, hidden units included; 1 is the paper's.
+        hidden: F, the units of the two hidden layers at width 1 (paper: 512 for CIFAR-10, 500 for faces).
+    """
+
+    def __init__(self, image_size: int, width: float = 1.0, hidden: int = 512) -> None:
+        super().__init__()
+        check_image_size(image_size)
+        layers: list[nn.Module] = []
+        channels = 3
+        for outputs, repeats in _BLOCKS:
+            for _ in range(repeats):
+                layers += [nn.Conv2d(channels, scaled(outputs, width), 3, padding=1), nn.ReLU()]
+                channels = scaled(outputs, width)
+            layers.append(nn.MaxPool2d(2))
+        self.convolutions = nn.Sequential(*layers)
+        self.features = scaled(hidden, width)
+        flat = channels * (image_size // 32) ** 2
+        self.hidden = nn.Sequential(
+            nn.Linear(flat, self.features),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(self.features, self.features),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+        )
+        for module in self.convolutions:
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / (9 * module.out_channels)))
+                nn.init.zeros_(cast(Tensor, module.bias))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images B×3×S×S in [-1, 1] to features B×F."""
+        features: Tensor = self.hidden(self.convolutions(images).flatten(1))
+        return features
+
+
+class VGGClassifier(nn.Module):
+    """The trunk and one linear head: what the paper calls VGGNet."""
+
+    def __init__(self, image_size: int, classes: int, width: float = 1.0, hidden: int = 512) -> None:
+        super().__init__()
+        self.trunk = VGGTrunk(image_size, width, hidden)
+        self.head = nn.Linear(self.trunk.features, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images B×3×S×S in [-1, 1] to logits B×K."""
+        logits: Tensor = self.head(self.trunk(images))
+        return logits
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the encoder says of a batch.
+
+    Attributes:
+        mean: B×100, μ of the latent vector.
+        log_variance: B×100, log σ².
+        outputs: for each label set B×K logits, or B×2 values for a valence/arousal set.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    outputs: tuple[Tensor, ...]
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """y0 = μ + σ·ε for standard normal noise ε, B×100."""
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+
+class Encoder(nn.Module):
+    """G_Y (paper, Fig. S1a): the trunk and three linear heads for mean, log-variance and all label sets' outputs.
+
+    Args:
+        image_size: S, one of 32, 64, 128 pixels.
+        label_widths: outputs of each label set: K for a categorical one, 2 for valence and arousal.
+        width: multiplier of every channel count.
+        hidden: F, units of the hidden layers at width 1.
+    """
+
+    def __init__(self, image_size: int, label_widths: tuple[int, ...], width: float = 1.0, hidden: int = 512) -> None:
+        super().__init__()
+        self.label_widths = tuple(label_widths)
+        self.trunk = VGGTrunk(image_size, width, hidden)
+        self.mean = nn.Linear(self.trunk.features, LATENT)
+        self.log_variance = nn.Linear(self.trunk.features, LATENT)
+        self.labels = nn.Linear(self.trunk.features, sum(self.label_widths))
+
+    def forward(self, images: Tensor) -> Encoding:
+        """Encode images B×3×S×S in [-1, 1]."""
+        features = self.trunk(images)
+        outputs = self.labels(features).split(self.label_widths, dim=1)
+        return Encoding(self.mean(features), self.log_variance(features), outputs)
