@@ -27,3 +27,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = f" Did you mean '{near[0]}'?" if near else ""
     listing = ", ".join(names) if names else "none"
     return UserError(f"There is no {kind} named '{name}'.{hint} Known: {listing}.")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, or its type's name where it has none."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         UserError: the folder cannot be created or written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    temporary = temporary_sibling(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -41,6 +42,37 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Like `whole_file`, for a folder: fill the yielded one, which takes the place of `path` at the end.
+
+    A folder that stands under `path` is moved aside first and removed afterwards.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    temporary, old = temporary_sibling(path), temporary_sibling(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except OSError as error:
+        raise write_failure(path, error) from error
+    finally:
+        for leftover in (temporary, old):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A fresh hidden name in the same folder, for something to be renamed to `path` when it is whole."""
+    return path.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}-{path.name}")
 
 
 def write_failure(path: Path, error: OSError) -> UserError:

@@ -1,0 +1,272 @@
+"""What a manifest says about itself: tasks, label sets, where the images are; and the columns that follow from it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import __version__
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"noisyfer"
+KINDS = ("human", "model", "synthetic", "aggregate", "imported")
+SPLITS = ("train", "val", "test")
+STATUS_OK = "ok"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_ROLES = {"categorical": ({"label"}, {"probs"}), "continuous": ({"valence", "arousal"}, set[str]())}
+
+
+class ManifestError(UserError):
+    """A file that is no manifest, or one that contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something to predict for an image.
+
+    Attributes:
+        name: `expression`, `va`, `class`.
+        kind: `categorical` (class ids 0 to K − 1) or `continuous` (valence and arousal, each in [-1, 1]).
+        classes: the K class names in the order of their ids; empty for a continuous task.
+    """
+
+    name: str
+    kind: Literal["categorical", "continuous"]
+    classes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The task's entry in the metadata."""
+        if self.kind == "categorical":
+            return {"kind": self.kind, "classes": list(self.classes)}
+        return {"kind": self.kind, "range": [-1.0, 1.0]}
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One annotator's labels for one task.
+
+    Attributes:
+        name: unique in a manifest, by custom `<task>_<annotator>`.
+        task: the task's name.
+        annotator: who labelled: `human`, `raf`, `flip20`, `majority`, …
+        kind: `human`, `model`, `synthetic`, `aggregate` or `imported`.
+        columns: role to column: `label` and perhaps `probs` for a categorical task, `valence` and `arousal` otherwise.
+        provenance: where the labels come from, as JSON values.
+    """
+
+    name: str
+    task: str
+    annotator: str
+    kind: str
+    columns: Mapping[str, str]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def categorical(
+        cls, task: str, annotator: str, kind: str, provenance: Mapping[str, Any], *, probs: bool = False
+    ) -> LabelSet:
+        """A categorical label set with the customary names."""
+        name = f"{task}_{annotator}"
+        columns = {"label": name} | ({"probs": f"{name}_probs"} if probs else {})
+        return cls(name, task, annotator, kind, columns, provenance)
+
+    @classmethod
+    def valence_arousal(cls, annotator: str, kind: str, provenance: Mapping[str, Any]) -> LabelSet:
+        """A valence/arousal label set with the customary names."""
+        columns = {"valence": f"valence_{annotator}", "arousal": f"arousal_{annotator}"}
+        return cls(f"va_{annotator}", "va", annotator, kind, columns, provenance)
+
+    def to_json(self) -> dict[str, Any]:
+        """The label set's entry in the metadata."""
+        return {
+            "task": self.task,
+            "annotator": self.annotator,
+            "kind": self.kind,
+            "columns": dict(self.columns),
+            "provenance": dict(self.provenance),
+        }
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where the images are.
+
+    Attributes:
+        name: `cifar10`, `raf`, …
+        root: a hint: the dataset's folder or archive, absolute or relative to the manifest's folder.
+        fingerprint: SHA-256 over the dataset's pixels and labels, or empty where it was not taken.
+    """
+
+    name: str
+    root: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Header:
+    """A manifest's metadata.
+
+    Attributes:
+        dataset: where the images are.
+        tasks: by name.
+        label_sets: by name, in the order of their columns.
+        parents: of a manifest that was made from others: file name and SHA-256 of each.
+        faces: whether the face columns are there.
+        created_by: the version of noisyfer that wrote it.
+    """
+
+    dataset: Dataset
+    tasks: Mapping[str, Task]
+    label_sets: Mapping[str, LabelSet]
+    parents: tuple[Mapping[str, str], ...] = ()
+    faces: bool = False
+    created_by: str = __version__
+
+    def __post_init__(self) -> None:
+        for name, task in self.tasks.items():
+            _check_task(name, task)
+        taken: dict[str, str] = {}
+        for name, label_set in self.label_sets.items():
+            _check_label_set(name, label_set, self.tasks)
+            for column in label_set.columns.values():
+                if column in taken or column in sample_columns(faces=True):
+                    owner = taken.get(column, "every sample")
+                    raise ManifestError(f"Label set '{name}' claims the column '{column}', which belongs to {owner}.")
+                taken[column] = f"label set '{name}'"
+
+    def with_label_set(self, label_set: LabelSet, parents: tuple[Mapping[str, str], ...]) -> Header:
+        """This header with one more label set and the parents it was made from.
+
+        Raises:
+            ManifestError: the name is taken or the set does not fit the tasks.
+        """
+        if label_set.name in self.label_sets:
+            raise ManifestError(
+                f"There is a label set '{label_set.name}' already. Give the annotator another name, or drop the old."
+            )
+        label_sets = {**self.label_sets, label_set.name: label_set}
+        return replace(self, label_sets=label_sets, parents=parents, created_by=__version__)
+
+    def to_json(self) -> str:
+        """The text stored under the schema metadata key `noisyfer`."""
+        dataset = {"name": self.dataset.name, "root": self.dataset.root, "fingerprint": self.dataset.fingerprint}
+        value = {
+            "schema": SCHEMA_VERSION,
+            "dataset": dataset,
+            "tasks": {name: task.to_json() for name, task in self.tasks.items()},
+            "label_sets": {name: label_set.to_json() for name, label_set in self.label_sets.items()},
+            "parents": [dict(parent) for parent in self.parents],
+            "faces": self.faces,
+            "created_by": self.created_by,
+        }
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Header:
+        """Parse and check the metadata text.
+
+        Raises:
+            ManifestError: it is no JSON, of a newer schema, or not of the expected form.
+        """
+        try:
+            value = json.loads(text)
+            version = value["schema"]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ManifestError(
+                f"its metadata is not what noisyfer writes ({type(error).__name__}: {error})"
+            ) from error
+        if not isinstance(version, int) or version < 1:
+            raise ManifestError(f"its schema version is {version!r}; a whole number from 1 was expected")
+        if version > SCHEMA_VERSION:
+            raise ManifestError(
+                f"it is of schema version {version}, and this noisyfer ({__version__}) reads versions up to "
+                f"{SCHEMA_VERSION}; install a newer noisyfer to read it"
+            )
+        try:
+            return cls(
+                dataset=Dataset(**{key: str(value["dataset"].get(key, "")) for key in ("name", "root", "fingerprint")}),
+                tasks={name: _task(name, entry) for name, entry in value["tasks"].items()},
+                label_sets={name: _label_set(name, entry) for name, entry in value["label_sets"].items()},
+                parents=tuple(dict(parent) for parent in value.get("parents", [])),
+                faces=bool(value.get("faces", False)),
+                created_by=str(value.get("created_by", "")),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ManifestError(f"its metadata lacks or garbles a part ({type(error).__name__}: {error})") from error
+
+
+def sample_columns(*, faces: bool) -> dict[str, pa.DataType]:
+    """The columns every manifest has, and the face columns where a detector ran, with their Arrow types."""
+    import pyarrow as pa
+
+    word = pa.dictionary(pa.int32(), pa.string())
+    columns = {"id": pa.string(), "split": word, "image": pa.string(), "status": word, "detail": pa.string()}
+    if faces:
+        names = ("face_left", "face_top", "face_right", "face_bottom", "face_score")
+        columns |= {name: pa.float32() for name in names}
+    return columns
+
+
+def arrow_schema(header: Header) -> pa.Schema:
+    """The Arrow schema of a manifest with this header, the header in its metadata."""
+    import pyarrow as pa
+
+    columns = sample_columns(faces=header.faces)
+    for label_set in header.label_sets.values():
+        columns |= label_columns(label_set, header.tasks[label_set.task])
+    required = {"id", "split", "image", "status"}
+    fields = [pa.field(name, kind, nullable=name not in required) for name, kind in columns.items()]
+    return pa.schema(fields, metadata={METADATA_KEY: header.to_json().encode()})
+
+
+def label_columns(label_set: LabelSet, task: Task) -> dict[str, pa.DataType]:
+    """The columns of one label set with their Arrow types."""
+    import pyarrow as pa
+
+    kinds = {"label": pa.int16(), "valence": pa.float32(), "arousal": pa.float32()}
+    kinds["probs"] = pa.list_(pa.float32(), max(1, len(task.classes)))
+    return {column: kinds[role] for role, column in label_set.columns.items()}
+
+
+def _task(name: str, entry: Mapping[str, Any]) -> Task:
+    return Task(name, entry["kind"], tuple(map(str, entry.get("classes", ()))))
+
+
+def _label_set(name: str, entry: Mapping[str, Any]) -> LabelSet:
+    columns = {str(role): str(column) for role, column in entry["columns"].items()}
+    return LabelSet(name, entry["task"], entry["annotator"], entry["kind"], columns, dict(entry["provenance"]))
+
+
+def _check_task(name: str, task: Task) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ManifestError(f"A task is named {name!r}; letters, digits and _ . - were expected.")
+    if task.kind not in _ROLES:
+        raise ManifestError(f"Task '{name}' is of kind {task.kind!r}; categorical or continuous was expected.")
+    if task.kind == "categorical" and (len(task.classes) < 2 or len(set(task.classes)) != len(task.classes)):
+        raise ManifestError(f"Task '{name}' needs at least two class names, all different; found {list(task.classes)}.")
+
+
+def _check_label_set(name: str, label_set: LabelSet, tasks: Mapping[str, Task]) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ManifestError(f"A label set is named {name!r}; letters, digits and _ . - were expected.")
+    if label_set.task not in tasks:
+        raise ManifestError(f"Label set '{name}' is for a task '{label_set.task}' that the manifest does not have.")
+    if label_set.kind not in KINDS:
+        raise ManifestError(
+            f"Label set '{name}' is of kind {label_set.kind!r}; one of {', '.join(KINDS)} was expected."
+        )
+    required, optional = _ROLES[tasks[label_set.task].kind]
+    roles = set(label_set.columns)
+    if not required <= roles or not roles <= required | optional:
+        raise ManifestError(
+            f"Label set '{name}' has columns for {sorted(roles)}; {sorted(required)} was expected"
+            + (f", and perhaps {sorted(optional)}." if optional else ".")
+        )

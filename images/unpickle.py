@@ -1,0 +1,223 @@
+"""Reads the pickles of CIFAR-10's Python version without running anything that is in them.
+
+A pickle is a program. The standard unpickler runs it and imports what it names; here `pickletools` only takes it apart
+into instructions, and the few that CIFAR's files consist of are carried out on plain lists, texts and inert stand-ins
+for numpy's names. Nothing is imported, called or allocated because a file says so.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class BadPickle(Exception):
+    """The pickle is damaged or holds what CIFAR's files do not; the message ends a sentence, without a full stop."""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """An importable name that the file mentions; it is compared, never imported."""
+
+    text: str
+
+
+@dataclass
+class _Dtype:
+    """Stands in for `numpy.dtype("u1")`, the only one there is here."""
+
+
+@dataclass
+class _Array:
+    """Stands in for a numpy array until all is known of it."""
+
+    values: npt.NDArray[np.uint8] | None = None
+
+
+_ENCODE = "_codecs.encode"
+_DTYPE = "numpy.dtype"
+_NDARRAY = "numpy.ndarray"
+_RECONSTRUCT = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+_FROMBUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
+_ALLOWED = frozenset((_ENCODE, _DTYPE, _NDARRAY, *_RECONSTRUCT, *_FROMBUFFER))
+
+_MARK = object()
+
+
+def read_pickle(data: bytes) -> dict[str, Any]:
+    """The dictionary in a pickle of protocol 2 to 5, written by Python 2 or 3 and any numpy.
+
+    Returns:
+        Its entries, keys as text. Values are None, booleans, integers, bytes (Python 2's texts), texts, lists, tuples,
+        dictionaries, and numpy arrays (uint8, two axes, C order), read-only.
+
+    Raises:
+        BadPickle: it is no pickle, is truncated, or asks for anything else; nothing of it was run.
+    """
+    try:
+        top = _Machine().run(data)
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError, AssertionError) as error:
+        raise BadPickle(f"it is no pickle, or a truncated or damaged one ({error})".replace("\n", " ")) from error
+    if not isinstance(top, dict):
+        raise BadPickle(f"it holds a {type(top).__name__.strip('_').lower()}, not a dictionary")
+    result = {}
+    for key, value in top.items():
+        result[key.decode("latin-1") if isinstance(key, bytes) else key] = _finished(value)
+    return result
+
+
+class _Machine:
+    """Carries out the instructions of one pickle on a stack of inert values."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.actions: dict[str, Callable[[Any], None]] = {
+            "PROTO": lambda _: None,
+            "FRAME": lambda _: None,
+            "NONE": lambda _: self.stack.append(None),
+            "NEWTRUE": lambda _: self.stack.append(True),
+            "NEWFALSE": lambda _: self.stack.append(False),
+            "BINSTRING": lambda text: self.stack.append(text.encode("latin-1")),
+            "SHORT_BINSTRING": lambda text: self.stack.append(text.encode("latin-1")),
+            "EMPTY_DICT": lambda _: self.stack.append({}),
+            "EMPTY_LIST": lambda _: self.stack.append([]),
+            "EMPTY_TUPLE": lambda _: self.stack.append(()),
+            "MARK": lambda _: self.stack.append(_MARK),
+            "TUPLE": lambda _: self.stack.append(tuple(self.to_mark())),
+            "TUPLE1": lambda _: self.stack.append(self.last(1)),
+            "TUPLE2": lambda _: self.stack.append(self.last(2)),
+            "TUPLE3": lambda _: self.stack.append(self.last(3)),
+            "APPEND": lambda _: self.extend(self.last(1)),
+            "APPENDS": lambda _: self.extend(self.to_mark()),
+            "SETITEM": lambda _: self.set_items(self.last(2)),
+            "SETITEMS": lambda _: self.set_items(self.to_mark()),
+            "MEMOIZE": lambda _: self.put(len(self.memo)),
+            "BINPUT": self.put,
+            "LONG_BINPUT": self.put,
+            "BINGET": lambda index: self.stack.append(self.memo[index]),
+            "LONG_BINGET": lambda index: self.stack.append(self.memo[index]),
+            "GLOBAL": lambda name: self.name(*name.split(" ", 1)),
+            "STACK_GLOBAL": lambda _: self.name(*self.last(2)),
+            "REDUCE": lambda _: self.call(*self.last(2)),
+            "BUILD": lambda _: self.build(*self.last(2)),
+        }
+        for literal in ("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"):
+            self.actions[literal] = self.stack.append
+        for literal in ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"):
+            self.actions[literal] = self.stack.append
+
+    def run(self, data: bytes) -> Any:
+        """Carry out all instructions; returns what the pickle holds."""
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "STOP":
+                break
+            action = self.actions.get(opcode.name)
+            if action is None:
+                asks = f" to import {str(argument).replace(' ', '.')}" if opcode.name == "INST" else ""
+                raise BadPickle(f"it uses the instruction {opcode.name}{asks}, which those files have no need of")
+            action(argument)
+        return self.stack.pop()
+
+    def last(self, count: int) -> tuple[Any, ...]:
+        """Take the topmost `count` values off the stack."""
+        values = tuple(self.stack[-count:])
+        if len(values) < count or any(value is _MARK for value in values):
+            raise ValueError("an instruction lacks its operands")
+        del self.stack[-count:]
+        return values
+
+    def to_mark(self) -> list[Any]:
+        """Take all values above the topmost mark off the stack, and the mark."""
+        position = len(self.stack) - 1
+        while self.stack[position] is not _MARK:  # an IndexError where there is no mark
+            position -= 1
+        values = self.stack[position + 1 :]
+        del self.stack[position:]
+        return values
+
+    def put(self, index: int) -> None:
+        """Remember the topmost value."""
+        self.memo[index] = self.stack[-1]
+
+    def extend(self, values: tuple[Any, ...] | list[Any]) -> None:
+        """Append to the list on the stack."""
+        target = self.stack[-1]
+        if not isinstance(target, list):
+            raise ValueError("values are appended to something that is no list")
+        target.extend(values)
+
+    def set_items(self, values: tuple[Any, ...] | list[Any]) -> None:
+        """Set entries of the dictionary on the stack; `values` are keys and values in turn."""
+        target = self.stack[-1]
+        keys = values[::2]
+        if not isinstance(target, dict) or len(values) % 2 or not all(isinstance(key, (str, bytes)) for key in keys):
+            raise ValueError("entries that are no texts are set, or not in a dictionary")
+        target.update(zip(keys, values[1::2], strict=True))
+
+    def name(self, module: Any, attribute: Any) -> None:
+        """Push a stand-in for an importable name, if it is one that CIFAR's files hold."""
+        text = f"{module}.{attribute}"
+        if text not in _ALLOWED:
+            raise BadPickle(f"it asks for {text[:100]}; expected only lists, texts and one array of numpy's")
+        self.stack.append(_Name(text))
+
+    def call(self, function: Any, arguments: Any) -> None:
+        """Do by hand what calling one of the allowed names would do."""
+        name = function.text if isinstance(function, _Name) else ""
+        if name == _ENCODE:  # how protocol 2 spells bytes
+            text, encoding = arguments
+            if encoding not in ("latin1", "latin-1"):
+                raise BadPickle(f"it encodes a text as {str(encoding)[:40]}; expected latin1")
+            self.stack.append(text.encode("latin-1"))
+        elif name == _DTYPE:
+            kind = _text(arguments[0])
+            if kind not in ("u1", "|u1", "uint8"):
+                raise BadPickle(f"it holds an array of type {kind[:40]}; expected uint8 (u1)")
+            self.stack.append(_Dtype())
+        elif name in _RECONSTRUCT:
+            if arguments[0] != _Name(_NDARRAY):
+                raise BadPickle("it builds an array that is no numpy.ndarray")
+            self.stack.append(_Array())
+        elif name in _FROMBUFFER:
+            raw, dtype, shape, order, *_ = arguments
+            self.stack.append(_Array(_values(raw, dtype, shape, order != "C")))
+        else:
+            raise BadPickle(f"it calls {name or 'something that is no name'}; expected only what builds an array")
+
+    def build(self, target: Any, state: Any) -> None:
+        """Fill in the state of the array on the stack; a byte's dtype has no state that matters."""
+        if isinstance(target, _Array) and target.values is None:
+            _, shape, dtype, fortran, raw = state
+            target.values = _values(raw, dtype, shape, fortran)
+        elif not isinstance(target, _Dtype):
+            raise BadPickle("it sets the state of something that is no numpy array")
+        self.stack.append(target)
+
+
+def _values(raw: Any, dtype: Any, shape: Any, fortran: Any) -> npt.NDArray[np.uint8]:
+    if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
+        raise BadPickle("it holds an array whose values are no bytes; expected uint8")
+    axes = [axis for axis in shape if type(axis) is int and axis >= 0] if isinstance(shape, tuple) else []
+    if len(axes) != 2 or len(shape) != 2 or fortran:
+        raise BadPickle("it holds an array that has not two axes in C order")
+    if axes[0] * axes[1] != len(raw):
+        raise BadPickle(f"it holds an array that claims {axes[0]:,}×{axes[1]:,} values but has {len(raw):,}")
+    return np.frombuffer(bytes(raw), dtype=np.uint8).reshape(axes)
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _finished(value: Any) -> Any:
+    if not isinstance(value, _Array):
+        return value
+    if value.values is None:
+        raise BadPickle("it holds an array without values")
+    return value.values
