@@ -1,1 +1,1 @@
-"""Noise, training, scores: from clean labels to a table of methods."""
+"""Noise, training and scores: make-cifar and bench."""

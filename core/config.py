@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -92,7 +91,7 @@ def check(config: Any) -> None:
         limits = field.metadata
         if limits["choices"] and value not in limits["choices"]:
             raise unknown_name(f"value of {name}", str(value), limits["choices"])
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)):
             low, high, above = limits["low"], limits["high"], limits["above"]
             if not math.isfinite(value):
                 raise UserError(f"{name} is {value}; a finite number was expected ({field.metadata['meaning']}).")
@@ -106,29 +105,14 @@ def check(config: Any) -> None:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The options with their values, by public names, ready for JSON."""
-    values = {name: getattr(config, field.name) for name, field in options(type(config)).items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {name: getattr(config, field.name) for name, field in options(type(config)).items()}
 
 
 def _convert(name: str, value: Any, kind: Any) -> Any:
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        kinds = [member for member in typing.get_args(kind) if member is not type(None)]
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            return None
-        kind = kinds[0]
-    if kind is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() not in words:
-            raise UserError(f"{name} is '{value}'; true or false was expected.")
-        return words[str(value).lower()]
-    if kind in (int, float):
-        try:
-            return kind(value)
-        except (TypeError, ValueError):
-            noun = "a whole number" if kind is int else "a number"
-            raise UserError(f"{name} is '{value}'; {noun} was expected.") from None
-    if typing.get_origin(kind) is tuple:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
-    return kind(value)
+    if kind not in (int, float):
+        return str(value)
+    try:
+        return kind(value)
+    except (TypeError, ValueError):
+        noun = "a whole number" if kind is int else "a number"
+        raise UserError(f"{name} is '{value}'; {noun} was expected.") from None

@@ -83,7 +83,9 @@ def _opened(path: Path) -> _Bounded:
 
 def _content(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if member.size > MAX_MEMBER_BYTES:
-        raise _unusable(path, f"'{member.name}' claims {member.size:,} bytes, more than the {MAX_MEMBER_BYTES:,} allowed")
+        raise _unusable(
+            path, f"'{member.name}' claims {member.size:,} bytes, more than the {MAX_MEMBER_BYTES:,} allowed"
+        )
     stream = archive.extractfile(member)
     data = b"" if stream is None else stream.read()
     if len(data) != member.size:

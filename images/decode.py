@@ -56,23 +56,18 @@ def decode_rgb(source: bytes | Path, reference: str) -> Image.Image:
         UnreadableImage: it is missing, damaged, of no format in `FORMATS`, larger than `MAX_PIXELS`, or has
             floating-point pixels, for which no white is defined.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                claim = f"it claims {image.width:,}×{image.height:,} pixels, more than the {MAX_PIXELS:,} allowed"
-                raise UnreadableImage(reference, claim)
+                raise Image.DecompressionBombError
             image.load()
             return _rgb(_upright(image), reference)
     except UnreadableImage:
         raise
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(reference, f"it is no image in one of the formats {', '.join(FORMATS)}") from error
-    except FileNotFoundError as error:
-        raise UnreadableImage(reference, "there is no such file") from error
     except Exception as error:  # on damaged files Pillow's decoders raise nearly every exception there is
-        raise UnreadableImage(reference, f"it is damaged ({error or type(error).__name__})".replace("\n", " ")) from error
+        raise UnreadableImage(reference, _failure(error)) from error
 
 
 def to_pixels(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
@@ -94,6 +89,18 @@ def resized(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     for index, picture in enumerate(pixels):
         result[index] = to_pixels(Image.fromarray(picture), size)
     return result
+
+
+def _failure(error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is no image in one of the formats {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it claims more pixels than the {MAX_PIXELS:,} allowed"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be opened ({error.strerror})"
+    return f"it is damaged ({error or type(error).__name__})".replace("\n", " ")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -55,10 +55,13 @@ def inside(root: Path, file: str) -> Path:
         UserError: a link on the way leads out of `root`.
     """
     path = root / file
-    if not path.is_file():
-        found = "that is a folder or a device, no file" if path.exists() else "there is no such file"
-        raise UnreadableImage(file, f"{found} under the root {root}")
-    target, resolved_root = path.resolve(), root.resolve()
+    try:
+        if not path.is_file():
+            found = "that is a folder or a device, no file," if path.exists() else "there is no such file"
+            raise UnreadableImage(file, f"{found} under the root {root}")
+        target, resolved_root = path.resolve(), root.resolve()
+    except OSError as error:  # such as a folder that may not be entered, or a name too long for the file system
+        raise UnreadableImage(file, f"it cannot be opened ({error.strerror})") from error
     if not target.is_relative_to(resolved_root):
         raise UserError(
             f"Image reference '{file}' was refused: it is a link to {target}, outside the dataset's root {root}. "

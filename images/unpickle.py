@@ -77,51 +77,17 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.actions: dict[str, Callable[[Any], None]] = {
-            "PROTO": lambda _: None,
-            "FRAME": lambda _: None,
-            "NONE": lambda _: self.stack.append(None),
-            "NEWTRUE": lambda _: self.stack.append(True),
-            "NEWFALSE": lambda _: self.stack.append(False),
-            "BINSTRING": lambda text: self.stack.append(text.encode("latin-1")),
-            "SHORT_BINSTRING": lambda text: self.stack.append(text.encode("latin-1")),
-            "EMPTY_DICT": lambda _: self.stack.append({}),
-            "EMPTY_LIST": lambda _: self.stack.append([]),
-            "EMPTY_TUPLE": lambda _: self.stack.append(()),
-            "MARK": lambda _: self.stack.append(_MARK),
-            "TUPLE": lambda _: self.stack.append(tuple(self.to_mark())),
-            "TUPLE1": lambda _: self.stack.append(self.last(1)),
-            "TUPLE2": lambda _: self.stack.append(self.last(2)),
-            "TUPLE3": lambda _: self.stack.append(self.last(3)),
-            "APPEND": lambda _: self.extend(self.last(1)),
-            "APPENDS": lambda _: self.extend(self.to_mark()),
-            "SETITEM": lambda _: self.set_items(self.last(2)),
-            "SETITEMS": lambda _: self.set_items(self.to_mark()),
-            "MEMOIZE": lambda _: self.put(len(self.memo)),
-            "BINPUT": self.put,
-            "LONG_BINPUT": self.put,
-            "BINGET": lambda index: self.stack.append(self.memo[index]),
-            "LONG_BINGET": lambda index: self.stack.append(self.memo[index]),
-            "GLOBAL": lambda name: self.name(*name.split(" ", 1)),
-            "STACK_GLOBAL": lambda _: self.name(*self.last(2)),
-            "REDUCE": lambda _: self.call(*self.last(2)),
-            "BUILD": lambda _: self.build(*self.last(2)),
-        }
-        for literal in ("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"):
-            self.actions[literal] = self.stack.append
-        for literal in ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"):
-            self.actions[literal] = self.stack.append
 
     def run(self, data: bytes) -> Any:
         """Carry out all instructions; returns what the pickle holds."""
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
                 break
-            action = self.actions.get(opcode.name)
+            action = _ACTIONS.get(opcode.name)
             if action is None:
-                asks = f" to import {str(argument).replace(' ', '.')}" if opcode.name == "INST" else ""
+                asks = f" to call {_shown(str(argument).replace(' ', '.'))}" if opcode.name == "INST" else ""
                 raise BadPickle(f"it uses the instruction {opcode.name}{asks}, which those files have no need of")
-            action(argument)
+            action(self, argument)
         return self.stack.pop()
 
     def last(self, count: int) -> tuple[Any, ...]:
@@ -162,9 +128,9 @@ class _Machine:
 
     def name(self, module: Any, attribute: Any) -> None:
         """Push a stand-in for an importable name, if it is one that CIFAR's files hold."""
-        text = f"{module}.{attribute}"
+        text = f"{_text(module)}.{_text(attribute)}"
         if text not in _ALLOWED:
-            raise BadPickle(f"it asks for {text[:100]}; expected only lists, texts and one array of numpy's")
+            raise BadPickle(f"it asks for {_shown(text)}; expected only lists, texts and one array of numpy's")
         self.stack.append(_Name(text))
 
     def call(self, function: Any, arguments: Any) -> None:
@@ -173,12 +139,12 @@ class _Machine:
         if name == _ENCODE:  # how protocol 2 spells bytes
             text, encoding = arguments
             if encoding not in ("latin1", "latin-1"):
-                raise BadPickle(f"it encodes a text as {str(encoding)[:40]}; expected latin1")
+                raise BadPickle("it encodes a text in another way than latin1")
             self.stack.append(text.encode("latin-1"))
         elif name == _DTYPE:
             kind = _text(arguments[0])
             if kind not in ("u1", "|u1", "uint8"):
-                raise BadPickle(f"it holds an array of type {kind[:40]}; expected uint8 (u1)")
+                raise BadPickle(f"it holds an array of type {_shown(kind)}; expected uint8 (u1)")
             self.stack.append(_Dtype())
         elif name in _RECONSTRUCT:
             if arguments[0] != _Name(_NDARRAY):
@@ -200,6 +166,43 @@ class _Machine:
         self.stack.append(target)
 
 
+_LITERALS = ("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
+_OLD_TEXTS = ("BINSTRING", "SHORT_BINSTRING")
+_BYTES = ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
+
+# Functions of the machine and the instruction's argument. They belong to no machine: one that held functions bound to
+# itself would live, with tens of megabytes on its stack, until the garbage collector came by.
+_ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    **dict.fromkeys((*_LITERALS, *_BYTES), lambda machine, value: machine.stack.append(value)),
+    **dict.fromkeys(
+        ("BINSTRING", "SHORT_BINSTRING"), lambda machine, text: machine.stack.append(text.encode("latin-1"))
+    ),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda machine, _: None),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), lambda machine, index: machine.put(index)),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda machine, index: machine.stack.append(machine.memo[index])),
+    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
+    "MARK": lambda machine, _: machine.stack.append(_MARK),
+    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.to_mark())),
+    "TUPLE1": lambda machine, _: machine.stack.append(machine.last(1)),
+    "TUPLE2": lambda machine, _: machine.stack.append(machine.last(2)),
+    "TUPLE3": lambda machine, _: machine.stack.append(machine.last(3)),
+    "APPEND": lambda machine, _: machine.extend(machine.last(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.to_mark()),
+    "SETITEM": lambda machine, _: machine.set_items(machine.last(2)),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.to_mark()),
+    "GLOBAL": lambda machine, name: machine.name(*name.split(" ", 1)),
+    "STACK_GLOBAL": lambda machine, _: machine.name(*machine.last(2)),
+    "REDUCE": lambda machine, _: machine.call(*machine.last(2)),
+    "BUILD": lambda machine, _: machine.build(*machine.last(2)),
+}
+
+
 def _values(raw: Any, dtype: Any, shape: Any, fortran: Any) -> npt.NDArray[np.uint8]:
     if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
         raise BadPickle("it holds an array whose values are no bytes; expected uint8")
@@ -212,7 +215,15 @@ def _values(raw: Any, dtype: Any, shape: Any, fortran: Any) -> npt.NDArray[np.ui
 
 
 def _text(value: Any) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if not isinstance(value, str):  # never str(value): lists of lists of the same list print exponentially
+        raise ValueError("something that is no text stands where a name should")
+    return value
+
+
+def _shown(text: str) -> str:
+    return text[:80] if text.isprintable() else ascii(text[:80])
 
 
 def _finished(value: Any) -> Any:

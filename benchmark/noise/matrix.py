@@ -135,7 +135,7 @@ def _read(path: Path, name: str) -> MatrixNoise:
             if line.strip() and not line.startswith("#")
         ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a UTF-8 text file"
+        reason = error.strerror if isinstance(error, OSError) else "it is no CSV text in UTF-8"
         remedy = f"Give a CSV file of K rows of K numbers, or a shipped matrix: {listing(shipped_matrices())}."
         raise UserError(f"Cannot read the noise matrix {path}: {reason}. {remedy}") from error
     comments = [line.lstrip("# ").rstrip() for line in lines if line.startswith("#")]
@@ -147,21 +147,23 @@ def _read(path: Path, name: str) -> MatrixNoise:
 def _take_header(cells: list[tuple[int, list[str]]], path: Path) -> tuple[str, ...] | None:
     """Remove and return the row of class names, if there is one; check that what is left is square."""
     header = None
-    # class names can be numbers ("0" to "9"), so one row too many is a header too
-    if cells and (not any(map(_is_number, cells[0][1])) or len(cells) == len(cells[0][1]) + 1):
+    first = cells[0][1] if cells else []
+    # class names can be whole numbers ("0" to "9"): in one row too many, they are a header too
+    digits = len(cells) == len(first) + 1 and all(cell.isdecimal() for cell in first)
+    if first and (digits or not any(map(_is_number, first))):
         header = tuple(cells.pop(0)[1])
     size = len(cells)
     width = len(header) if header else size
     ragged = [(number, len(row)) for number, row in cells if len(row) != size]
-    if not cells or ragged or width != size:
+    if size < 2 or ragged or width != size:
         found = f"{size} rows of numbers"
         if ragged:
             found += f", and {ragged[0][1]} columns on line {ragged[0][0]}"
         elif width != size:
             found += f" under a header of {width} names"
         raise UserError(
-            f"The noise matrix {path} has {found}, expected as many columns as rows. Write K rows of K probabilities "
-            f"with commas between them, and above them one row of K class names or none."
+            f"The noise matrix {path} has {found}, expected as many columns as rows, two at least. Write K rows of K "
+            f"probabilities with commas between them, and above them one row of K class names or none."
         )
     if header and len({name.casefold() for name in header}) < size:
         raise UserError(
@@ -181,7 +183,7 @@ def _probabilities(cells: list[tuple[int, list[str]]], header: tuple[str, ...] |
                 )
     matrix: NDArray[np.float64] = np.array([[float(cell) for cell in row] for _, row in cells])
     sums = matrix.sum(axis=1)
-    for index in np.flatnonzero(np.abs(sums - 1) > _TOLERANCE):
+    for index in np.flatnonzero(np.abs(sums - 1) > _TOLERANCE + 1e-9):
         named = f" ('{header[index]}')" if header else ""
         raise UserError(
             f"Row {index + 1}{named} of the noise matrix {path} sums to {sums[index]:.6g}, expected 1 (within "

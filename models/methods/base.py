@@ -122,6 +122,10 @@ class Method(ABC):
         """Predict each label set by its own head, where the method has one; empty otherwise."""
         return {}
 
+    def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What `predict` and `predict_sets` say; a method that computes both at once overrides this."""
+        return self.predict(images), self.predict_sets(images)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs, as tensors and plain numbers."""
         return {

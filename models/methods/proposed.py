@@ -105,20 +105,25 @@ class Proposed(Method):
         scalars |= {"adversarial_generator": adversarial.detach(), "adversarial_discriminator": discriminator_loss}
         return {"loss": loss.detach(), **scalars}
 
-    @torch.inference_mode()
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Per task the mean over its label sets: of the softmaxes B×K, or of valence and arousal B×2."""
-        by_task: dict[str, list[Tensor]] = {}
-        for label_set, prediction in zip(self.sets, self._heads(images), strict=True):
-            by_task.setdefault(label_set.task, []).append(prediction)
-        return {task: torch.stack(predictions).mean(dim=0) for task, predictions in by_task.items()}
+        return self.predict_with_sets(images)[0]
 
-    @torch.inference_mode()
     def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
         """Each head alone: probabilities B×K or values B×2, by the name of its label set."""
-        return {
-            label_set.name: prediction for label_set, prediction in zip(self.sets, self._heads(images), strict=True)
-        }
+        return self.predict_with_sets(images)[1]
+
+    @torch.inference_mode()
+    def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Both predictions from one pass of the encoder."""
+        self.encoder.eval()
+        by_task: dict[str, list[Tensor]] = {}
+        by_set: dict[str, Tensor] = {}
+        for output, label_set in zip(self.encoder(unit_images(images)).outputs, self.sets, strict=True):
+            prediction = output if label_set.continuous else torch.softmax(output, dim=1)
+            by_task.setdefault(label_set.task, []).append(prediction)
+            by_set[label_set.name] = prediction
+        return {task: torch.stack(predictions).mean(dim=0) for task, predictions in by_task.items()}, by_set
 
     @torch.inference_mode()
     def synthesise(self, rows: int, generator: torch.Generator) -> Synthesis | None:
@@ -146,14 +151,6 @@ class Proposed(Method):
         self.decoder.eval()
         images = self.decoder(latent, labels)
         return Synthesis(images.unflatten(0, (rows, classes)), task)
-
-    def _heads(self, images: Tensor) -> list[Tensor]:
-        self.encoder.eval()
-        outputs = self.encoder(unit_images(images)).outputs
-        return [
-            output if label_set.continuous else torch.softmax(output, dim=1)
-            for output, label_set in zip(outputs, self.sets, strict=True)
-        ]
 
     def _prediction_loss(self, encoding: Encoding, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC; and both as means to show."""

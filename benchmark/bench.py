@@ -1,0 +1,125 @@
+"""Several methods on one manifest: plan them all before the first is started, then one table and one figure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.errors import UserError, unknown_name
+from ..core.files import write_json
+from ..manifest import Manifest
+from ..models.methods import METHODS
+from .cifar import make_cifar
+from .pictures import draw_comparison
+from .run import Plan, Watcher, execute, plan_run
+
+DEFAULT_MANIFEST = Path("data_manifests/cifar10.parquet")
+
+
+def open_or_make(path: Path | None, data: Path | None, say: Callable[[str], Any]) -> Manifest:
+    """Open a manifest; without one named, CIFAR-10's, made as `make-cifar` would where it is not there.
+
+    Args:
+        path: the manifest, or None.
+        data: where CIFAR-10 is, if it has to be made.
+        say: is told when a manifest is made.
+    """
+    if path is not None:
+        return Manifest.open(path)
+    if not DEFAULT_MANIFEST.exists():
+        say(f"There is no {DEFAULT_MANIFEST} yet: making it, as 'noisyfer make-cifar --rates 0.2,0.3,0.4' would.")
+        return make_cifar(data=data)
+    return Manifest.open(DEFAULT_MANIFEST)
+
+
+def plan_bench(
+    manifest: Manifest,
+    methods: Sequence[str],
+    *,
+    preset: str | None = None,
+    labels: Sequence[str] = (),
+    seed: int = 0,
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path = "runs",
+    device: str = "auto",
+    root: Path | None = None,
+) -> list[Plan]:
+    """Check all runs before anything is loaded; see `plan_run`.
+
+    Args:
+        manifest: where images and labels come from.
+        methods: registered names, or `all`.
+        preset: None for `paper` on a GPU and `small` on a CPU.
+        labels: label sets to learn from; empty for all noisy ones.
+        seed: of every run.
+        changes: option values that differ from the preset's.
+        out: the folder of run folders.
+        device: `cpu`, `cuda` or `auto`.
+        root: the dataset's folder or archive.
+
+    Raises:
+        UserError: anything that makes one of the runs impossible.
+    """
+    names = list(METHODS) if "all" in methods else list(dict.fromkeys(methods))
+    chosen_device = _device(device)
+    chosen_preset = preset or ("paper" if chosen_device == "cuda" else "small")
+    if root is not None and not root.exists():
+        raise UserError(f"There is no folder or archive {root}; --data must name the dataset's.")
+    return [
+        plan_run(
+            manifest,
+            name,
+            preset=chosen_preset,
+            seed=seed,
+            labels=labels,
+            changes=changes,
+            out=out,
+            device=chosen_device,
+            root=root,
+        )
+        for name in names
+    ]
+
+
+def run_bench(plans: Sequence[Plan], watcher: Watcher | None = None, *, again: bool = False) -> list[dict[str, Any]]:
+    """Execute the plans one after another; with several, draw and store their comparison.
+
+    Returns:
+        The results in the plans' order.
+    """
+    results = [execute(plan, watcher, again=again) for plan in plans]
+    if len(plans) > 1:
+        folder = comparison_folder(plans)
+        write_json(
+            folder / "comparison.json",
+            {plan.folder.path.name: result for plan, result in zip(plans, results, strict=True)},
+        )
+        curves = {}
+        for plan in plans:
+            lines = plan.folder.metrics.read_text(encoding="utf-8").splitlines()
+            curves[plan.config.method] = [json.loads(line) for line in lines]
+        draw_comparison(folder / "comparison.png", curves)
+    return results
+
+
+def comparison_folder(plans: Sequence[Plan]) -> Path:
+    """Where the comparison of these runs goes: the same plans give the same folder."""
+    names = "\n".join(plan.folder.path.name for plan in plans)
+    digest = hashlib.sha256(names.encode()).hexdigest()[:8]
+    first = plans[0]
+    return first.folder.path.parent / f"{first.manifest.path.stem}-comparison-seed{first.config.seed}-{digest}"
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise unknown_name("device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA device here that torch can use; choose --device cpu.")
+    return name

@@ -1,0 +1,153 @@
+"""Which label sets a run learns from, and which ones it is scored against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import UserError
+from ..core.schema import LabelSet
+from ..core.streams import rng
+from ..manifest import Labels, Manifest
+from ..models.methods import METHODS, LabelSetSpec
+from .noise import majority_vote
+
+TRUTH_ANNOTATORS = ("clean", "human")
+NOISY_KINDS = ("synthetic", "model", "imported")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The label sets of a run.
+
+    Attributes:
+        labels: names as chosen, before a majority vote.
+        specs: what the method learns from; one voted set for a method that uses the majority.
+        voted: the name of the set to be voted from `labels`, or None.
+        truth: by task, the name of the set to be scored against.
+        notes: sentences the user should see.
+    """
+
+    labels: tuple[str, ...]
+    specs: tuple[LabelSetSpec, ...]
+    voted: str | None
+    truth: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def choose(manifest: Manifest, method: str, requested: Sequence[str] = ()) -> Choice:
+    """Decide a run's label sets.
+
+    Args:
+        manifest: where the sets are.
+        method: a registered name; what it uses decides.
+        requested: names of label sets; empty for all noisy ones that the method can use.
+
+    Raises:
+        UserError: a set is missing, or the method cannot use what was asked.
+    """
+    uses = METHODS[method].uses
+    notes: list[str] = []
+    if requested:
+        chosen = [manifest.label_set(name) for name in dict.fromkeys(requested)]
+    else:
+        noisy = [found for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS]
+        chosen = [found for found in noisy if uses.continuous or not _continuous(manifest, found)]
+        if len(chosen) < len(noisy):
+            left = ", ".join(found.name for found in noisy if found not in chosen)
+            notes.append(f"{method} cannot use continuous labels and leaves out {left}.")
+    if not chosen:
+        raise UserError(
+            f"{manifest.path} has no noisy label set that {method} could learn from; name some with --labels. "
+            f"There are: {', '.join(manifest.header.label_sets) or 'none'}."
+        )
+    truth = {task: _truth(manifest, task) for task in dict.fromkeys(found.task for found in chosen)}
+    _refuse(manifest, method, chosen)
+    names = tuple(found.name for found in chosen)
+    if uses.labels == "truth":
+        chosen = [manifest.label_set(truth[chosen[0].task])]
+        return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
+    if uses.labels == "majority":
+        stored = _stored_majority(manifest, names)
+        if stored is not None:
+            return Choice(names, (_spec(manifest, stored),), None, truth, tuple(notes))
+        first = _spec(manifest, chosen[0])
+        voted = LabelSetSpec(f"{first.task}_majority", first.task, first.width)
+        return Choice(names, (voted,), voted.name, truth, tuple(notes))
+    return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
+
+
+def vote(sets: Sequence[Labels], classes: int, seed: int) -> Labels:
+    """The majority vote of categorical label sets over their labelled samples.
+
+    Args:
+        sets: at least one.
+        classes: K.
+        seed: of the stream that breaks ties.
+    """
+    values = np.stack([labels.values for labels in sets])
+    present = np.stack([labels.present for labels in sets])
+    voted, any_vote = majority_vote(values, present, classes, rng(seed, "majority"))
+    return Labels(voted.astype(np.int64), any_vote)
+
+
+def _continuous(manifest: Manifest, label_set: LabelSet) -> bool:
+    return manifest.header.tasks[label_set.task].kind == "continuous"
+
+
+def _spec(manifest: Manifest, label_set: LabelSet) -> LabelSetSpec:
+    continuous = _continuous(manifest, label_set)
+    width = 2 if continuous else len(manifest.header.tasks[label_set.task].classes)
+    return LabelSetSpec(label_set.name, label_set.task, width, continuous)
+
+
+def _truth(manifest: Manifest, task: str) -> str:
+    by_annotator = {found.annotator: found.name for found in manifest.header.label_sets.values() if found.task == task}
+    for annotator in TRUTH_ANNOTATORS:
+        if annotator in by_annotator:
+            return by_annotator[annotator]
+    raise UserError(
+        f"{manifest.path} has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; "
+        f"there are: {', '.join(by_annotator.values())}."
+    )
+
+
+def _stored_majority(manifest: Manifest, names: Sequence[str]) -> LabelSet | None:
+    """The manifest's own majority vote of exactly these sets, if it has one."""
+    for found in manifest.header.label_sets.values():
+        provenance = found.provenance
+        if provenance.get("method") == "majority" and set(provenance.get("parents", ())) == set(names):
+            return found
+    return None
+
+
+def _refuse(manifest: Manifest, method: str, chosen: Sequence[LabelSet]) -> None:
+    uses = METHODS[method].uses
+    continuous = [found.name for found in chosen if _continuous(manifest, found)]
+    if continuous and not uses.continuous:
+        raise UserError(f"{method} learns from categorical labels only and cannot use {', '.join(continuous)}.")
+    if len(chosen) > 1 and not uses.several:
+        names = ", ".join(found.name for found in chosen)
+        raise UserError(f"{method} learns from one label set, and {len(chosen)} were chosen: {names}.")
+    tasks = dict.fromkeys(found.task for found in chosen)
+    if len(tasks) > 1 and not uses.continuous:
+        raise UserError(f"{method} learns one task at a time, and the chosen sets are for {' and '.join(tasks)}.")
+
+
+def refuse_missing(manifest: Manifest, method: str, labels: dict[str, Labels], names: Sequence[str]) -> None:
+    """Refuse label sets with missing labels for a method that cannot leave samples out of a set.
+
+    Raises:
+        UserError: naming the first such set and how many labels it lacks.
+    """
+    if METHODS[method].uses.missing:
+        return
+    for name in names:
+        missing = int((~labels[name].present).sum())
+        if missing:
+            raise UserError(
+                f"{method} needs a label of every set on every sample, and '{name}' in {manifest.path} lacks {missing} "
+                f"of {len(labels[name].present)}. Choose other sets with --labels, or fill it in first."
+            )

@@ -1,0 +1,156 @@
+"""A run's folder: configuration, metrics, checkpoint, result; each file whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..core.errors import UserError, first_line
+from ..core.files import read_json, remove_leftovers, whole_file, write_failure, write_json
+
+
+def identity(config: Mapping[str, Any], manifest_fingerprint: str) -> str:
+    """Eight hexadecimal digits that differ wherever the configuration or the manifest does."""
+    text = json.dumps({"config": config, "manifest": manifest_fingerprint}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run.
+
+    Attributes:
+        path: the folder; its name ends in the run's identity.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """All values, seed, versions, manifest fingerprint."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line and epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Tensors and plain numbers only; opened with `weights_only`."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def result(self) -> Path:
+        """Written last: its presence says that the run is finished."""
+        return self.path / "result.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one process.
+
+        Raises:
+            UserError: another process holds it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise UserError(f"Another process is working on {self.path}. Wait for it, or stop it first.") from None
+        try:
+            remove_leftovers(self.path)
+            yield
+        finally:
+            os.close(handle)
+
+    def finished(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None."""
+        return dict(read_json(self.result)) if self.result.exists() else None
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Write `config.json`, or check that the one there is this run's.
+
+        Raises:
+            UserError: the folder belongs to another configuration.
+        """
+        if self.config.exists():
+            stored = read_json(self.config)
+            found = {key: stored.get(key) for key in ("run", "manifest")}
+            if found != {key: config[key] for key in found}:
+                changed = ", ".join(differences(stored.get("run") or {}, config["run"])) or "the manifest"
+                raise UserError(
+                    f"{self.path} holds a run of another configuration ({changed}). Choose another --out, or remove it."
+                )
+            return
+        write_json(self.config, config)
+
+    def save(self, epoch: int, state: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+        """Record an epoch: the metrics first, then the checkpoint that makes it count."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        with whole_file(self.metrics) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        with whole_file(self.checkpoint) as temporary:
+            _save_tensors({"epoch": epoch, "method": state}, temporary)
+
+    def load(self, device: torch.device) -> tuple[int, dict[str, Any], list[dict[str, Any]]] | None:
+        """Epochs done, the method's state and the metrics so far; None where there is no checkpoint.
+
+        Raises:
+            UserError: the checkpoint or the metrics cannot be read.
+        """
+        if not self.checkpoint.exists():
+            return None
+        try:
+            stored = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            epoch, state = int(stored["epoch"]), stored["method"]
+            rows = [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        except Exception as error:  # torch.load raises nearly anything on a damaged file
+            raise UserError(
+                f"The checkpoint in {self.path} cannot be read ({first_line(error)}). Start over with --again."
+            ) from error
+        if len(rows) < epoch:
+            raise UserError(
+                f"{self.metrics} has {len(rows)} epochs and the checkpoint {epoch}. Start over with --again."
+            )
+        return epoch, state, rows[:epoch]
+
+    def clear(self) -> None:
+        """Forget result, checkpoint and metrics, so that the run starts over."""
+        for file in (self.result, self.checkpoint, self.metrics):
+            file.unlink(missing_ok=True)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two nested configurations, as `name: old → new`."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after)
+        elif before != after:
+            found.append(f"{prefix}{key}: {before} → {after}")
+    return found
+
+
+def _save_tensors(value: dict[str, Any], file: Path) -> None:
+    try:
+        torch.save(value, file)
+    except RuntimeError as error:
+        # torch's zip writer reports a full disk as a RuntimeError; the space tells which it was
+        if os.statvfs(file.parent).f_bavail * os.statvfs(file.parent).f_frsize < 2**20:
+            raise OSError(28, "No space left on device") from error
+        raise

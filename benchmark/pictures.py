@@ -1,0 +1,141 @@
+"""Figures of runs: accuracy curves, losses, confusion matrices, synthesised images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..core.files import whole_file
+from ..core.streams import stream_seed
+from ..manifest import Manifest
+from ..models.methods import Method
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SYNTHESIS_ROWS = 8
+
+
+def draw_run(
+    folder: Path,
+    manifest: Manifest,
+    rows: Sequence[Mapping[str, Any]],
+    confusions: Mapping[str, Any],
+    method: Method,
+    seed: int,
+) -> None:
+    """Draw a finished run's pictures into its folder: `curves.png`, `confusion_<task>.png` and, for a method that can
+    draw images, `synthesis.png` (paper, Fig. 4: a column a class, a row a latent vector).
+    """
+    draw_curves(folder / "curves.png", rows)
+    for task, counts in confusions.items():
+        draw_confusion(folder / f"confusion_{task}.png", np.asarray(counts), manifest.header.tasks[task].classes)
+    if hasattr(method, "synthesise"):
+        generator = torch.Generator().manual_seed(stream_seed(seed, "synthesis"))
+        synthesis = method.synthesise(SYNTHESIS_ROWS, generator)
+        if synthesis is not None:
+            classes = manifest.header.tasks[synthesis.task].classes
+            draw_synthesis(folder / "synthesis.png", synthesis.images, classes)
+
+
+def draw_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Test score, agreement with the training labels, and losses over epochs."""
+    figure = _figure(13, 4)
+    scores, agreement, losses = figure.subplots(1, 3)
+    epochs = [row["epoch"] for row in rows]
+    for task in rows[0]["test"]:
+        for name in ("accuracy", "ccc"):
+            if name in rows[0]["test"][task]:
+                scores.plot(epochs, [row["test"][task][name] for row in rows], label=f"{task} {name}")
+    for name in rows[0]["agreement"]:
+        agreement.plot(epochs, [row["agreement"][name] for row in rows], label=name)
+    # a method may begin to report a loss later than the first epoch
+    for name in dict.fromkeys(name for row in rows for name in row["losses"]):
+        losses.plot(epochs, [row["losses"].get(name, float("nan")) for row in rows], label=name.replace("_", " "))
+    _label(scores, "Test score", "score")
+    _label(agreement, "Agreement of predictions with training labels", "share of samples")
+    _label(losses, "Training losses", "mean over the epoch")
+    _save(figure, path)
+
+
+def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Test accuracy (or CCC) of several runs over epochs (paper, Fig. 3), and their agreement with noisy labels.
+
+    Args:
+        path: the picture.
+        curves: a name for each run, and its metrics' rows.
+    """
+    figure = _figure(12, 4.5)
+    scores, losses = figure.subplots(1, 2)
+    for name, rows in curves.items():
+        epochs = [row["epoch"] for row in rows]
+        first = next(iter(rows[0]["test"]))
+        metric = "accuracy" if "accuracy" in rows[0]["test"][first] else "ccc"
+        scores.plot(epochs, [row["test"][first][metric] for row in rows], label=name)
+        if "cross_entropy" in rows[-1]["losses"]:
+            losses.plot(epochs, [row["losses"]["cross_entropy"] for row in rows], label=name)
+    _label(scores, "Test score over training", "score")
+    _label(losses, "Cross entropy with the training labels", "mean over sets and epoch")
+    _save(figure, path)
+
+
+def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[str]) -> None:
+    """A confusion matrix: rows true, columns predicted, coloured by the share of the row, shares written in."""
+    figure = _figure(1.5 + 0.62 * len(classes), 1.2 + 0.58 * len(classes))
+    axes = figure.subplots()
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        shade = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=7)
+    # dollar signs would start mathematical text
+    names = [name.replace("$", r"\$") for name in classes]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(
+        range(len(names)), [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=8
+    )
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (number)")
+    _save(figure, path)
+
+
+def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> None:
+    """A grid of drawn images, rows×K×3×S×S in [-1, 1]: a column a class, a row a latent vector."""
+    rows, columns, _, size, _ = images.shape
+    grid = images.permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, 3)
+    pixels = ((grid.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+    figure = _figure(0.2 + 0.8 * columns, 0.5 + 0.8 * rows)
+    axes = figure.subplots()
+    axes.imshow(pixels)
+    centres = [(column + 0.5) * size for column in range(columns)]
+    axes.set_xticks(centres, [name.replace("$", r"\$") for name in classes], rotation=30, ha="left", fontsize=8)
+    axes.xaxis.tick_top()
+    axes.set_yticks([])
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    # the object interface: no global state, and no window system is looked for
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _label(axes: Axes, title: str, quantity: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(quantity)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

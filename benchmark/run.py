@@ -1,0 +1,325 @@
+"""Train one method on one manifest and score it: resumable at every epoch, the same result bit for bit."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..core.errors import UserError
+from ..core.files import write_json
+from ..core.streams import rng, stream_seed
+from ..manifest import Labels, Manifest
+from ..models.methods import METHODS, Method, Problem
+from ..models.networks.layers import IMAGE_SIZES
+from .choose import Choice, choose, refuse_missing, vote
+from .data import Feed, SplitData, load_split
+from .folder import RunFolder, differences, identity
+from .metrics import accuracy, confusion, task_scores
+from .settings import RunConfig, resolve
+from .train import predictions, repeatable, train_epoch
+
+
+class Watcher(Protocol):
+    """Someone who looks on: a progress bar, a log, a test."""
+
+    def started(self, plan: Plan, epochs_done: int) -> None:
+        """Training is about to begin, or to go on after so many epochs."""
+
+    def decoding(self, split: str, done: int, total: int) -> None:
+        """So many images of a split are decoded."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """A step of an epoch (both from 1) is done."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is done and recorded."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that has been checked and not yet been started.
+
+    Attributes:
+        manifest: where images and labels come from.
+        config: everything that decides the outcome.
+        choice: the label sets.
+        folder: where it will be.
+        root: the dataset's root, where it is not at the manifest's hint.
+        others: folders of the same method, manifest and seed with another configuration, and what differs.
+    """
+
+    manifest: Manifest
+    config: RunConfig
+    choice: Choice
+    folder: RunFolder
+    root: Path | None
+    others: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+
+
+def plan_run(
+    manifest: Manifest,
+    method: str,
+    *,
+    preset: str,
+    seed: int = 0,
+    labels: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    out: str | Path = "runs",
+    device: str = "cpu",
+    root: Path | None = None,
+) -> Plan:
+    """Check everything about a run that can be checked before anything is loaded.
+
+    Args:
+        manifest: where images and labels come from.
+        method: a registered name.
+        preset: `smoke`, `small` or `paper`.
+        seed: of weights, order, augmentation, dropout and latent vectors.
+        labels: label sets to learn from; empty for all noisy ones.
+        changes: option values that differ from the preset's.
+        out: the folder of run folders.
+        device: `cpu` or `cuda`.
+        root: the dataset's folder or archive.
+
+    Raises:
+        UserError: an unknown name, a value out of range, labels that the method cannot use.
+    """
+    settings, options = resolve(method, preset, changes or {})
+    if settings.image_size not in IMAGE_SIZES:
+        sizes = ", ".join(map(str, IMAGE_SIZES))
+        raise UserError(f"image_size is {settings.image_size}; the networks are defined for {sizes} pixels.")
+    choice = choose(manifest, method, labels)
+    config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, settings, options)
+    stem = f"{manifest.path.stem}-{method}-seed{seed}"
+    folder = RunFolder(Path(out) / f"{stem}-{identity(config.to_json(), manifest.fingerprint)}")
+    return Plan(manifest, config, choice, folder, root, _others(folder, stem, config))
+
+
+def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) -> dict[str, Any]:
+    """Run a plan to its end, from its last recorded epoch; a finished run is only read.
+
+    Args:
+        plan: from `plan_run`.
+        watcher: is told how it goes.
+        again: forget what is there and start over.
+
+    Returns:
+        What `result.json` holds.
+
+    Raises:
+        UserError: unusable data, a loss that is not finite, a folder in use or not writable.
+    """
+    folder = plan.folder
+    with folder.locked(), repeatable():
+        if again:
+            folder.clear()
+        finished = folder.finished()
+        if finished is not None:
+            return finished
+        folder.start(_description(plan))
+        return _train(plan, watcher)
+
+
+def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
+    from .pictures import draw_run
+
+    config, settings, device = plan.config, plan.config.settings, torch.device(plan.config.device)
+    train, test = _load(plan, watcher)
+    train_feed = Feed(train, device, augment=settings.augment == "crop-flip")
+    test_feed, agreement_feed = Feed(test, device), Feed(_agreement_subset(plan, train), device)
+    method = _build(plan, len(train))
+    stored = plan.folder.load(device)
+    done = 0
+    rows: list[dict[str, Any]] = []
+    if stored is not None:
+        done, state, rows = stored
+        method.load_state_dict(state)
+    if watcher is not None:
+        watcher.started(plan, done)
+    steps = Feed.steps(len(train), settings.batch_size)
+    with _TensorBoard(plan.folder.path, done) as board:
+        for epoch in range(done, settings.epochs):
+
+            def on_step(step: int, loss: float, epoch: int = epoch) -> None:
+                if watcher is not None:
+                    watcher.step(epoch + 1, step, steps, loss)
+
+            began = time.perf_counter()
+            losses = train_epoch(
+                method, train_feed, seed=config.seed, epoch=epoch, batch_size=settings.batch_size, on_step=on_step
+            )
+            trained = time.perf_counter()
+            row = {"epoch": epoch + 1, "losses": losses, **_evaluate(plan, method, test, test_feed, agreement_feed)}
+            row["seconds"] = {"training": trained - began, "evaluation": time.perf_counter() - trained}
+            rows.append(row)
+            plan.folder.save(epoch + 1, method.state_dict(), rows)
+            board.add(row)
+            if watcher is not None:
+                watcher.epoch(row)
+    by_task, _ = predictions(method, test_feed)
+    matrices = {
+        task: confusion(by_task[task], test.labels[name]).tolist()
+        for task, name in plan.choice.truth.items()
+        if plan.manifest.header.tasks[task].kind == "categorical"
+    }
+    result = _result(plan, rows, matrices, len(train), len(test))
+    draw_run(plan.folder.path, plan.manifest, rows, matrices, method, config.seed)
+    write_json(plan.folder.result, result)
+    return result
+
+
+def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
+    settings, choice, manifest = plan.config.settings, plan.choice, plan.manifest
+    wanted = list(dict.fromkeys([*choice.labels, *(spec.name for spec in choice.specs), *choice.truth.values()]))
+    stored = [name for name in wanted if name != choice.voted]
+
+    def load(split: str, names: Sequence[str], limit: int) -> SplitData:
+        def progress(done: int, total: int) -> None:
+            if watcher is not None:
+                watcher.decoding(split, done, total)
+
+        return load_split(
+            manifest, split, names, size=settings.image_size, limit=limit, root=plan.root, progress=progress
+        )
+
+    train = load("train", stored, settings.train_images)
+    labels = dict(train.labels)
+    if choice.voted is not None:
+        labels[choice.voted] = vote([labels[name] for name in choice.labels], choice.specs[0].width, plan.config.seed)
+    refuse_missing(manifest, plan.config.method, labels, [spec.name for spec in choice.specs])
+    test = load("test", list(choice.truth.values()), settings.test_images)
+    return SplitData(train.images, labels), test
+
+
+def _build(plan: Plan, samples: int) -> Method:
+    config = plan.config
+    torch.manual_seed(stream_seed(config.seed, "weights"))
+    problem = Problem(config.settings.image_size, plan.choice.specs, samples)
+    return METHODS[config.method](problem, config.options, torch.device(config.device))
+
+
+def _agreement_subset(plan: Plan, train: SplitData) -> SplitData:
+    count = min(plan.config.settings.agreement_images, len(train))
+    chosen = np.sort(rng(0, "agreement").choice(len(train), count, replace=False))
+    labels = {name: Labels(labels.values[chosen], labels.present[chosen]) for name, labels in train.labels.items()}
+    return SplitData(np.ascontiguousarray(train.images[chosen]), labels)
+
+
+def _evaluate(plan: Plan, method: Method, test: SplitData, test_feed: Feed, agreement_feed: Feed) -> dict[str, Any]:
+    header, truth = plan.manifest.header, plan.choice.truth
+    by_task, by_set = predictions(method, test_feed)
+    scored = {task: (header.tasks[task].kind, test.labels[name]) for task, name in truth.items()}
+    heads = {}
+    for name, prediction in by_set.items():
+        task = plan.manifest.label_set(name).task
+        heads[name] = task_scores({task: prediction}, {task: scored[task]})[task]
+    fitted, _ = predictions(method, agreement_feed)
+    return {
+        "test": task_scores(by_task, scored),
+        "heads": heads,
+        "agreement": _agreement(plan, fitted, agreement_feed),
+    }
+
+
+def _agreement(plan: Plan, fitted: Mapping[str, Any], feed: Feed) -> dict[str, float]:
+    """How often predictions on training images equal each label set, the true one included: memorising, seen."""
+    header, found = plan.manifest.header, {}
+    for name, values in feed.labels.items():
+        task = plan.choice.specs[0].task if name == plan.choice.voted else header.label_sets[name].task
+        labels = Labels(values.cpu().numpy(), feed.masks[name].cpu().numpy())
+        if header.tasks[task].kind == "categorical":
+            found[name] = accuracy(fitted[task], labels)
+        else:
+            found[name] = task_scores(fitted, {task: ("continuous", labels)})[task]["ccc"]
+    return found
+
+
+def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
+    """The first task's headline figure: its name (`accuracy` or `ccc`) and value."""
+    first = next(iter(scores.values()))
+    name = "accuracy" if "accuracy" in first else "ccc"
+    return name, first[name]
+
+
+def _result(plan: Plan, rows: list[dict[str, Any]], matrices: Any, train: int, test: int) -> dict[str, Any]:
+    last = rows[-1]
+    best = max(rows, key=lambda row: main_score(row["test"])[1])
+    training = sum(row["seconds"]["training"] for row in rows)
+    return {
+        "method": plan.config.method,
+        "labels": list(plan.config.labels),
+        "truth": dict(plan.choice.truth),
+        "seed": plan.config.seed,
+        "preset": plan.config.preset,
+        "images": {"train": train, "test": test},
+        "metric": main_score(last["test"])[0],
+        "last": {key: last[key] for key in ("epoch", "losses", "test", "heads", "agreement")},
+        "oracle": {key: best[key] for key in ("epoch", "test")},
+        "confusion": matrices,
+        "seconds": {"training": training, "evaluation": sum(row["seconds"]["evaluation"] for row in rows)},
+        "images_per_second": train * len(rows) / training,
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def _description(plan: Plan) -> dict[str, Any]:
+    return {
+        "run": plan.config.to_json(),
+        "manifest": {"name": plan.manifest.path.name, "sha256": plan.manifest.fingerprint},
+        "versions": {
+            "noisyfer": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": sys.version.split()[0],
+        },
+        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+    }
+
+
+def _others(folder: RunFolder, stem: str, config: RunConfig) -> tuple[tuple[Path, tuple[str, ...]], ...]:
+    """Runs beside this one that differ only in configuration or manifest, and in what."""
+    found = []
+    for path in sorted(folder.path.parent.glob(f"{stem}-????????/config.json")):
+        if path.parent == folder.path:
+            continue
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))["run"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # someone else's file; only a hint is lost
+        found.append((path.parent, tuple(differences(stored, config.to_json()) or ["the manifest"])))
+    return tuple(found)
+
+
+class _TensorBoard:
+    """Event files of a run; rows after a resumed epoch replace those of the interrupted process."""
+
+    def __init__(self, folder: Path, epochs_done: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epochs_done + 1)
+
+    def __enter__(self) -> _TensorBoard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.close()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        for group in ("losses", "agreement"):
+            for name, value in row[group].items():
+                self.writer.add_scalar(f"{group}/{name}", value, row["epoch"])
+        for task, scores in row["test"].items():
+            for name, value in scores.items():
+                self.writer.add_scalar(f"test/{task}/{name}", value, row["epoch"])
+        self.writer.flush()

@@ -1,0 +1,111 @@
+"""What a run is made of: preset, settings of the run, options of the method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from ..core.config import option, options, to_dict, with_settings
+from ..core.errors import unknown_name
+from ..models.methods import METHODS, TrainingConfig
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings that do not depend on the method; defaults are the paper's for CIFAR-10 where it gives them."""
+
+    epochs: int = option(200, "passes over the training images", low=1)
+    batch_size: int = option(128, "images per step", low=2)
+    image_size: int = option(32, "side of the images in pixels: 32, 64 or 128", low=32, high=128)
+    augment: Literal["crop-flip", "none"] = option(
+        "crop-flip", "random crops (padding 4) and mirroring, or none", choices=("crop-flip", "none")
+    )
+    train_images: int = option(0, "training images, a fixed random subset; 0 for all", low=0)
+    test_images: int = option(0, "test images, a fixed random subset; 0 for all", low=0)
+    agreement_images: int = option(10_000, "training images on which agreement is measured each epoch", low=1)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "epochs": 2,
+        "batch_size": 32,
+        "augment": "none",
+        "train_images": 128,
+        "test_images": 64,
+        "agreement_images": 64,
+        "width": 1 / 16,
+        "learning_rate": 5e-4,
+        "label_input": "softmax",
+    },
+    # measured in docs/results.md: two cores, minutes; without augmentation, since with it nothing overfits in 40 epochs
+    "small": {
+        "epochs": 30,
+        "batch_size": 64,
+        "augment": "none",
+        "train_images": 10_000,
+        "agreement_images": 2_000,
+        "width": 0.25,
+        "learning_rate": 5e-4,
+        "label_input": "softmax",
+    },
+    "paper": {},
+}
+"""Values that differ from the defaults, which are the paper's. An option that a method does not have is left out."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's outcome but the manifest.
+
+    Attributes:
+        method: a registered name.
+        preset: where the values started from.
+        seed: of initial weights, order, augmentation, dropout and latent vectors.
+        labels: the label sets to learn from.
+        truth: by task, the label set to be scored against.
+        device: `cpu` or `cuda`.
+        settings: of the run.
+        options: of the method.
+    """
+
+    method: str
+    preset: str
+    seed: int
+    labels: tuple[str, ...]
+    truth: Mapping[str, str]
+    device: str
+    settings: RunSettings
+    options: TrainingConfig
+
+    def to_json(self) -> dict[str, Any]:
+        """All values, nested, as stored in `config.json`."""
+        value = {field.name: getattr(self, field.name) for field in fields(self)}
+        value |= {"labels": list(self.labels), "truth": dict(self.truth)}
+        return value | {"settings": to_dict(self.settings), "options": to_dict(self.options)}
+
+
+def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSettings, TrainingConfig]:
+    """Settings and method options from a preset and the user's changes.
+
+    Args:
+        method: a registered name.
+        preset: `smoke`, `small` or `paper`.
+        changes: public option name to value or text. Every name must belong to the run or to some method; one that
+            this method does not have is left out (a table of several methods may set `lambda`).
+
+    Raises:
+        UserError: an unknown method, preset or option, or a value that is not allowed.
+    """
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    config_class = METHODS[method].config_class
+    of_run, of_method = options(RunSettings), options(config_class)
+    anywhere = set(of_run).union(*(options(METHODS[name].config_class) for name in METHODS))
+    for name in changes:
+        if name not in anywhere:
+            raise unknown_name("option", name, anywhere)
+    values = {**PRESETS[preset], **changes}
+    settings = with_settings(RunSettings(), {name: value for name, value in values.items() if name in of_run})
+    chosen = with_settings(config_class(), {name: value for name, value in values.items() if name in of_method})
+    return settings, chosen
