@@ -11,8 +11,8 @@ by taking column names apart. `docs/manifest.md` has the schema in words.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from .core.files import sha256_file
 from .core.manifest_writer import manifest_writer
 from .core.schema import (
     METADATA_KEY,
+    REQUIRED,
     SPLITS,
     STATUS_OK,
     Dataset,
@@ -36,6 +37,7 @@ from .core.schema import (
     ManifestError,
     Task,
     arrow_schema,
+    check_columns,
     label_columns,
 )
 
@@ -52,8 +54,12 @@ __all__ = [
     "write_manifest",
 ]
 
+Array = np.ndarray[Any, Any]
+
 BATCH_ROWS = 65_536
-_UNSAFE_IMAGE = r"^(/|\\|[A-Za-z]:)|(^|[/\\])\.\.([/\\]|$)|\x00"
+_PROBS_TOLERANCE = 0.01
+# empty, absolute, a drive, a backslash (which separates folders on Windows), NUL, or a part that is `..`
+_UNSAFE_IMAGE = r"^(\./*)*(#[0-9]{1,15})?$|^/|^[A-Za-z]:|\\|\x00|(^|/)\.\.(/|(#[0-9]{1,15})?$)"
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,10 @@ class Manifest:
             ManifestError: there is none, it is truncated or foreign, of a newer schema, or contradicts itself.
         """
         path = Path(path)
-        files = _files(path)
+        try:
+            files = _files(path)
+        except OSError as error:  # such as a name too long for the file system, or a folder that may not be entered
+            raise ManifestError(f"There is no manifest {path} to be read: {error.strerror}.") from error
         headers = [_read_header(file) for file in files]
         if any(header != headers[0] for header in headers):
             raise ManifestError(
@@ -104,17 +113,19 @@ class Manifest:
     @property
     def rows(self) -> int:
         """Number of samples in the view; without a choice of splits it comes from the files' footers."""
-        if self.splits is None:
+        if self.splits is not None:
+            return sum(batch.num_rows for batch in self.batches(columns=["split"]))
+        with _reading(self.path):
             return sum(pq.read_metadata(file).num_rows for file in self.files)
-        return sum(batch.num_rows for batch in self.batches(columns=["split"]))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the bytes of the whole manifest's files, in order; a view has its manifest's."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(bytes.fromhex(sha256_file(file)))
-        return digest.hexdigest()
+        """SHA-256 of the file, or of a folder's shards one after the other; a view has its manifest's.
+
+        What `sha256sum FILE` and `cat FOLDER/*.parquet | sha256sum` print.
+        """
+        with _reading(self.path):
+            return sha256_file(*self.files)
 
     @property
     def root(self) -> Path:
@@ -134,6 +145,8 @@ class Manifest:
     def select(self, splits: Sequence[str] | None = None, label_sets: Sequence[str] | None = None) -> Manifest:
         """A view with only these splits and label sets (None keeps all); nothing is read yet.
 
+        A view of a view never has more than the first: of its splits those remain that are chosen again.
+
         Raises:
             UserError: a split or label set that does not exist.
         """
@@ -143,6 +156,8 @@ class Manifest:
         header = self.header
         if label_sets is not None:
             header = replace(header, label_sets={name: self.label_set(name) for name in label_sets})
+        if splits is not None and self.splits is not None:
+            splits = [split for split in splits if split in self.splits]
         return replace(self, header=header, splits=self.splits if splits is None else tuple(splits))
 
     def batches(self, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -158,27 +173,34 @@ class Manifest:
         wanted = list(arrow_schema(self.header).names) if columns is None else list(columns)
         read = wanted if self.splits is None or "split" in wanted else [*wanted, "split"]
         for file in self.files:
-            try:
-                with pq.ParquetFile(file) as parquet:
-                    for name in read:
-                        if name not in parquet.schema_arrow.names:
-                            raise unknown_name(f"column in {file}", name, parquet.schema_arrow.names)
-                    for batch in parquet.iter_batches(batch_size=batch_rows, columns=read):
-                        if self.splits is not None:
-                            chosen = pc.is_in(batch.column("split").cast(pa.string()), pa.array(self.splits))
-                            batch = batch.filter(chosen)
-                        if batch.num_rows:
-                            yield batch.select(wanted)
-            except (pa.ArrowException, OSError) as error:
-                raise ManifestError(f"{file} is damaged: {first_line(error)}. Write the manifest anew.") from error
+            with _reading(file), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+                for name in read:
+                    if name not in parquet.schema_arrow.names:
+                        raise unknown_name(f"column in {file}", name, parquet.schema_arrow.names)
+                for batch in parquet.iter_batches(batch_size=batch_rows, columns=read):
+                    for name in REQUIRED:
+                        if name in read and batch.column(name).null_count:
+                            raise ManifestError(f"{file}: column '{name}' has missing values; none was expected.")
+                    if self.splits is not None:
+                        chosen = pa.array(self.splits, pa.string())
+                        batch = batch.filter(pc.is_in(batch.column("split").cast(pa.string()), chosen))
+                    if batch.num_rows:
+                        yield batch.select(wanted)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The view's rows as one Arrow table."""
+        """The view's rows as one Arrow table; a column of which the header knows nothing keeps the file's type.
+
+        Raises:
+            ManifestError: a column is missing or a file is damaged.
+        """
+        batches = list(self.batches(columns))
         schema = arrow_schema(self.header)
-        if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns])
-        tables = [pa.Table.from_batches([batch]).cast(schema) for batch in self.batches(columns)]
-        return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
+        with _reading(self.path):
+            if columns is not None:
+                stored = pq.read_schema(self.files[0])
+                schema = pa.schema([(schema if name in schema.names else stored).field(name) for name in columns])
+            tables = [pa.Table.from_batches([batch]).cast(schema) for batch in batches]
+            return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
         """The view's rows as a pandas DataFrame: nullable integers and floats, so that a missing label stays one."""
@@ -195,15 +217,11 @@ class Manifest:
         """
         label_set = self.label_set(name)
         task = self.header.tasks[label_set.task]
-        if task.kind == "categorical":
-            values, present = self._numbers(label_set.columns["label"], np.int64)
-            _check_ids(self.path, name, task, values, present)
-            return Labels(values, present)
-        valence, has_valence = self._numbers(label_set.columns["valence"], np.float32)
-        arousal, has_arousal = self._numbers(label_set.columns["arousal"], np.float32)
-        present = has_valence & has_arousal
-        values = np.where(present[:, None], np.stack([valence, arousal], axis=1), np.float32(0))
-        _check_values(self.path, name, values)
+        columns, kinds = [label_set.columns[role] for role in task.roles], label_columns(label_set, task)
+        parts = [_to_labels(task, [pa.array([], kinds[column]) for column in columns])]
+        parts += [_to_labels(task, batch.columns) for batch in self.batches(columns)]
+        values, present = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        _check_labels(f"{self.path}: label set '{name}'", task, values, present)
         return Labels(values, present)
 
     def validate(self) -> None:
@@ -212,10 +230,9 @@ class Manifest:
         Raises:
             UserError: the first thing that is wrong.
         """
-        samples = self.read(["id", "split", "image", "status"])
-        for name in samples.column_names:
-            if samples[name].null_count:
-                raise ManifestError(f"{self.path}: column '{name}' has {samples[name].null_count} missing values.")
+        samples = self.read(REQUIRED)
+        with _reading(self.path):
+            samples.validate(full=True)
         repeated = len(samples) - pc.count_distinct(samples["id"]).as_py()
         if repeated:
             raise ManifestError(f"{self.path}: {repeated} ids occur more than once; every sample needs its own.")
@@ -225,35 +242,34 @@ class Manifest:
         unsafe = samples.filter(pc.match_substring_regex(samples["image"], _UNSAFE_IMAGE))
         if len(unsafe):
             raise ManifestError(
-                f"{self.path}: image '{unsafe['image'][0].as_py()}' of sample '{unsafe['id'][0].as_py()}' leaves the "
-                "dataset's root; relative paths without '..' were expected."
+                f"{self.path}: image {unsafe['image'][0].as_py()!r} of sample {unsafe['id'][0].as_py()!r} could leave "
+                "the dataset's root; relative paths with forward slashes and without '..' were expected."
             )
-        for name in self.header.label_sets:
+        for name, label_set in self.header.label_sets.items():
             self.labels(name)
+            if "probs" in label_set.columns:
+                for batch in self.batches([label_set.columns["probs"]]):
+                    _check_probs(f"{self.path}: label set '{name}'", batch.column(0))
 
     def with_label_set(self, label_set: LabelSet, columns: Mapping[str, Any], out: str | Path) -> Manifest:
         """Write a new manifest with one more label set; its metadata names this one as its parent.
 
+        The new manifest has the rows and label sets of this view, its own columns only, and finds the images where
+        this one does.
+
         Args:
             label_set: the set; its task must be one of the manifest's.
-            columns: role (`label`, `probs`, `valence`, `arousal`) to an array of all rows, anything Arrow converts;
-                None or a masked entry is a missing label.
+            columns: each role of the set (`label`, `probs`, `valence`, `arousal`) with an array of all rows, anything
+                Arrow converts, and N×K numbers for `probs`; None, NaN or a masked entry is a missing label.
             out: the new file, or a folder where this manifest is one; may be this manifest's own path.
 
         Raises:
-            UserError: the set is there already, does not fit, or has another number of rows.
+            UserError: the set is there already, does not fit, has another number of rows, or values out of range.
         """
         parent = {"file": self.path.name, "sha256": self.fingerprint}
         header = self.header.with_label_set(label_set, (parent,))
-        added = {
-            label_set.columns[role]: pa.array(values, from_pandas=True).cast(
-                label_columns(label_set, header.tasks[label_set.task])[label_set.columns[role]]
-            )
-            for role, values in columns.items()
-        }
-        for name, values in added.items():
-            if len(values) != self.rows:
-                raise ManifestError(f"Column '{name}' has {len(values)} entries, and {self.path} has {self.rows} rows.")
+        header = replace(header, dataset=header.dataset.seen_from(Path(out).parent, self.path.parent))
+        added = self._new_columns(label_set, columns)
 
         def extended() -> Iterator[pa.Table]:
             start = 0
@@ -266,13 +282,25 @@ class Manifest:
 
         return write_manifest(out, header, extended(), folder=self.path.is_dir())
 
-    def _numbers(self, column: str, kind: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        values, present = [np.empty(0, kind)], [np.empty(0, bool)]
-        for batch in self.batches([column]):
-            array = batch.column(0)
-            present.append(~array.is_null().to_numpy(zero_copy_only=False))
-            values.append(array.fill_null(0).to_numpy(zero_copy_only=False).astype(kind))
-        return np.concatenate(values), np.concatenate(present)
+    def _new_columns(self, label_set: LabelSet, columns: Mapping[str, Any]) -> dict[str, pa.Array]:
+        """The columns of a label set to be added, checked, by name."""
+        if set(columns) != set(label_set.columns):
+            raise ManifestError(
+                f"Label set '{label_set.name}' was given columns for {', '.join(sorted(columns)) or 'nothing'}; "
+                f"{', '.join(sorted(label_set.columns))} was expected."
+            )
+        task, rows = self.header.tasks[label_set.task], self.rows
+        kinds = label_columns(label_set, task)
+        added = {}
+        for role, column in label_set.columns.items():
+            added[role] = _converted(f"Column '{column}'", columns[role], kinds[column])
+            if (found := len(added[role])) != rows:
+                raise ManifestError(f"Column '{column}' has {found} entries, and {self.path} has {rows} rows.")
+        where = f"The new label set '{label_set.name}'"
+        _check_labels(where, task, *_to_labels(task, [added[role] for role in task.roles]))
+        if "probs" in added:
+            _check_probs(where, added["probs"])
+        return {column: added[role] for role, column in label_set.columns.items()}
 
 
 def write_manifest(path: str | Path, header: Header, tables: Iterable[pa.Table], *, folder: bool = False) -> Manifest:
@@ -291,15 +319,26 @@ def _files(path: Path) -> tuple[Path, ...]:
         return files
     if not path.exists():
         raise ManifestError(
-            f"There is no manifest {path}. Make one, for example with: noisyfer make-cifar --out {path}"
+            f"There is no manifest {path}. Make one, for example with 'noisyfer make-cifar --out {path}'."
         )
+    if not path.is_file():
+        raise ManifestError(f"{path} is neither a file nor a folder. A noisyfer manifest was expected.")
     return (path,)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Whatever Arrow raises over the content of a file, as a sentence that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ManifestError(f"{file} is damaged: {first_line(error)}. Write the manifest anew.") from error
 
 
 def _read_header(file: Path) -> Header:
     try:
         schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ManifestError(
             f"{file} is no Parquet file, or a part of one ({first_line(error)}). A noisyfer manifest was expected."
         ) from error
@@ -309,38 +348,47 @@ def _read_header(file: Path) -> Header:
         )
     try:
         header = Header.from_json(schema.metadata[METADATA_KEY])
+        check_columns(header, schema)
     except ManifestError as error:
-        raise ManifestError(f"{file} cannot be read as a manifest: {error}") from error
-    for field in arrow_schema(header):
-        if field.name not in schema.names:
-            raise ManifestError(f"{file}: its metadata speaks of a column '{field.name}' that the file does not have.")
-        found = schema.field(field.name).type
-        if not _same_kind(found, field.type):
-            raise ManifestError(f"{file}: column '{field.name}' is of type {found}; {field.type} was expected.")
+        raise ManifestError(f"{file} cannot be read as a manifest: {str(error).rstrip('.')}.") from error
     return header
 
 
-def _same_kind(found: pa.DataType, expected: pa.DataType) -> bool:
-    if pa.types.is_dictionary(expected):
-        return bool(pa.types.is_string(found.value_type if pa.types.is_dictionary(found) else found))
-    if pa.types.is_string(expected):
-        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
-    return bool(found == expected)
+def _converted(what: str, values: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        values = list(values)
+    try:
+        return pa.array(values, from_pandas=True).cast(kind)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise ManifestError(f"{what} cannot be stored as {kind}: {first_line(error)}.") from error
 
 
-def _check_ids(path: Path, name: str, task: Task, values: np.ndarray[Any, Any], present: np.ndarray[Any, Any]) -> None:
-    wrong = present & ((values < 0) | (values >= len(task.classes)))
+def _to_labels(task: Task, columns: Sequence[pa.Array]) -> tuple[Array, Array]:
+    """Values and presence of some rows, as in `Labels`; a pair of which one half is missing is missing."""
+    kind = np.int64 if task.kind == "categorical" else np.float32
+    present = np.logical_and.reduce([column.is_valid().to_numpy(zero_copy_only=False) for column in columns])
+    numbers = [column.fill_null(0).to_numpy(zero_copy_only=False).astype(kind) for column in columns]
+    values = np.where(present[:, None], np.stack(numbers, axis=1), kind(0))
+    return (values[:, 0] if task.kind == "categorical" else values), present
+
+
+def _check_labels(what: str, task: Task, values: Array, present: Array) -> None:
+    if task.kind == "categorical":
+        wrong = present & ((values < 0) | (values >= len(task.classes)))
+        expected = f"class ids 0 to {len(task.classes) - 1} were expected"
+    else:
+        right = (values >= -1) & (values <= 1)  # false for NaN
+        wrong = ~(right[:, 0] & right[:, 1])
+        expected = "valence and arousal in [-1, 1] were expected"
     if wrong.any():
-        raise ManifestError(
-            f"{path}: label set '{name}' has {wrong.sum()} labels out of range, such as {values[wrong][0]}; "
-            f"class ids 0 to {len(task.classes) - 1} were expected."
-        )
+        found = values[wrong][0].tolist()
+        raise ManifestError(f"{what} has {wrong.sum()} labels out of range, such as {found}; {expected}.")
 
 
-def _check_values(path: Path, name: str, values: np.ndarray[Any, Any]) -> None:
-    wrong = ~((values >= -1) & (values <= 1)).all(axis=1)
+def _check_probs(what: str, column: pa.Array) -> None:
+    present = column.drop_null()
+    probs = present.flatten().to_numpy(zero_copy_only=False).reshape(len(present), column.type.list_size)
+    wrong = ~(((probs >= 0) & (probs <= 1)).all(axis=1) & (abs(probs.sum(axis=1) - 1) <= _PROBS_TOLERANCE))
     if wrong.any():
-        raise ManifestError(
-            f"{path}: label set '{name}' has {wrong.sum()} values out of range, such as {values[wrong][0].tolist()}; "
-            "valence and arousal in [-1, 1] were expected."
-        )
+        found = f"{wrong.sum()} rows of probabilities such as {probs[wrong][0].tolist()}"
+        raise ManifestError(f"{what} has {found}; numbers in [0, 1] that sum to 1 were expected.")

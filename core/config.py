@@ -93,7 +93,7 @@ def check(config: Any) -> None:
             raise unknown_name(f"value of {name}", str(value), limits["choices"])
         if isinstance(value, (int, float)):
             low, high, above = limits["low"], limits["high"], limits["above"]
-            if not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 raise UserError(f"{name} is {value}; a finite number was expected ({field.metadata['meaning']}).")
             if low is not None and value < low:
                 raise UserError(f"{name} is {value}; it must be at least {low} ({limits['meaning']}).")
@@ -112,7 +112,10 @@ def _convert(name: str, value: Any, kind: Any) -> Any:
     if kind not in (int, float):
         return str(value)
     try:
-        return kind(value)
-    except (TypeError, ValueError):
+        number = kind(value)
+        if isinstance(value, bool) or (isinstance(value, float) and number != value and value == value):
+            raise ValueError  # int() would make 1 of true and 10 of 10.7
+        return number
+    except (TypeError, ValueError, OverflowError):
         noun = "a whole number" if kind is int else "a number"
         raise UserError(f"{name} is '{value}'; {noun} was expected.") from None

@@ -30,6 +30,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, or its type's name where it has none."""
+    """The first line of an exception's text without its full stop, or its type's name where it has none."""
     lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -16,6 +16,7 @@ from typing import Any
 from .errors import UserError
 
 _TEMPORARY = ".tmp-"
+_BLOCK = 2**20
 
 
 @contextlib.contextmanager
@@ -27,15 +28,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         disk before the rename, so that a power cut cannot leave an empty file under the final name.
 
     Raises:
-        UserError: the folder cannot be created or written, or the disk is full.
+        UserError: the folder cannot be created or written, `path` is a folder, or the disk is full.
     """
     path = Path(path)
     temporary = temporary_sibling(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise UserError(f"Cannot write {path}: it is a folder. Give the name of a file.")
+        _make_parent(path)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         raise write_failure(path, error) from error
@@ -48,36 +50,50 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Like `whole_file`, for a folder: fill the yielded one, which takes the place of `path` at the end.
 
-    A folder that stands under `path` is moved aside first and removed afterwards.
+    What stands under `path` is moved aside first and removed afterwards: no system call swaps two folders everywhere,
+    so a kill between the two renames leaves nothing under `path`, and the old folder whole under its temporary name.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
+    path = Path(path)
     temporary, old = temporary_sibling(path), temporary_sibling(path)
     try:
-        temporary.mkdir(parents=True)
+        _make_parent(path)
+        temporary.mkdir()
         yield temporary
+        for written in temporary.rglob("*"):
+            if written.is_file():
+                _flush(written)
         if path.exists():
             path.rename(old)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except BaseException:  # Ctrl-C too: whatever stops the second rename, the old one comes back
+            if old.exists():
+                old.rename(path)
+            raise
+        _remove(old)
     except OSError as error:
         raise write_failure(path, error) from error
     finally:
-        for leftover in (temporary, old):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A fresh hidden name in the same folder, for something to be renamed to `path` when it is whole."""
+    """A fresh hidden name in the same folder, for something to be renamed to `path` when it is whole.
+
+    Raises:
+        UserError: `path` has no name of its own, such as `.` or `/`.
+    """
+    if path.name in ("", ".."):
+        raise UserError(f"Cannot write '{path}': the name of a new file or folder was expected.")
     return path.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}-{path.name}")
 
 
 def write_failure(path: Path, error: OSError) -> UserError:
     """The sentence for a file that could not be written, with its remedy."""
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"Cannot write {path}: the disk is full. Free some space and run the same command again.")
     reason = error.strerror or str(error)
     return UserError(f"Cannot write {path}: {reason}. Choose a folder you may write to, or change its permissions.")
@@ -106,16 +122,42 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, no JSON, or an endless number
         raise UserError(
             f"Cannot read {path} as JSON: {error}. Restore the file, or remove it to start over."
         ) from error
 
 
-def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def sha256_file(*paths: Path) -> str:
+    """The SHA-256 of a file's bytes, or of several files' one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(
+            f"Cannot write {path}: a part of {path.parent} is a file, not a folder. Choose another place."
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .errors import first_line
+from .errors import UserError, first_line
 from .files import whole_file, whole_folder
 from .schema import Header, ManifestError, arrow_schema
 
 SHARD_ROWS = 1_000_000
 _GROUP_ROWS = 65_536
+_SHARD = re.compile(r"part-\d+\.parquet")
 
 
 @contextmanager
@@ -26,67 +28,106 @@ def manifest_writer(
     Args:
         path: the final file, or the final folder.
         header: the metadata; the columns follow from it.
-        folder: write a folder of shards instead of one file.
-        shard_rows: rows per shard in a folder.
+        folder: write a folder of shards instead of one file; it takes the place of a folder of shards that is there.
+        shard_rows: rows per shard in a folder, at least 1.
 
     Yields:
-        A function that appends a table, its columns in any order.
+        A function that appends a table, its columns in any order; columns that the header does not know are left out.
+        How the rows are cut into tables does not show in the bytes.
 
     Raises:
         ManifestError: a table lacks a column or has one of another type.
-        UserError: the place cannot be written, or the disk is full.
+        UserError: the place cannot be written or holds something else, or the disk is full.
     """
+    if shard_rows < 1:
+        raise ValueError(f"shard_rows is {shard_rows}; at least 1 was expected")
+    path = Path(path)
+    if folder:
+        _refuse_foreign(path)
     shards = _Shards(path, arrow_schema(header), shard_rows if folder else None)
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target
         try:
             yield shards.write
-            shards.close(at_least_one=True)
+            shards.finish()
         finally:
             shards.close()
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but shards: replacing it would delete the rest."""
+    if not folder.is_dir():
+        return
+    foreign = sorted(entry.name for entry in folder.iterdir() if not _SHARD.fullmatch(entry.name))
+    if foreign:
+        raise UserError(
+            f"Cannot write the manifest folder {folder}: it holds '{foreign[0]}', which is no shard of a manifest and "
+            "would be deleted. Choose another name, or empty the folder first."
+        )
+
+
 class _Shards:
-    """The open Parquet file of a writer, and the ones before it."""
+    """The open Parquet file of a writer, the ones before it, and the rows that wait for a whole row group."""
 
     def __init__(self, path: Path, schema: pa.Schema, shard_rows: int | None) -> None:
         self.path = path
         self.schema = schema
+        self.plain = pa.schema([_plain(field) for field in schema])
         self.shard_rows = shard_rows
         self.target = path
         self._open: pq.ParquetWriter | None = None
         self._files = 0
         self._rows = 0
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
 
     def write(self, rows: pa.Table) -> None:
         try:
-            table = pa.table({name: rows[name] for name in self.schema.names}).cast(self.schema)
+            table = pa.table({name: rows[name] for name in self.plain.names}).cast(self.plain)
         except (KeyError, ValueError, pa.ArrowException) as error:
             raise ManifestError(f"The rows do not fit the manifest {self.path}: {first_line(error)}.") from error
-        start = 0
-        while start < len(table):
-            writer = self._writer()
-            part = table.slice(start, min(_GROUP_ROWS, self._room()))
-            writer.write_table(part)
-            self._rows += len(part)
-            start += len(part)
+        self._waiting.append(table)
+        self._waiting_rows += len(table)
+        while self._waiting_rows >= self._room():
+            self._write_group(self._room())
 
-    def close(self, *, at_least_one: bool = False) -> None:
-        if at_least_one and self._files == 0:
-            self._writer()  # a manifest without rows is a file too
+    def finish(self) -> None:
+        """Write the rows that still wait; a manifest without rows is a file too."""
+        if self._waiting_rows or not self._files:
+            self._write_group(self._waiting_rows)
+
+    def close(self) -> None:
         writer, self._open = self._open, None
         if writer is not None:
             writer.close()
 
     def _room(self) -> int:
-        return _GROUP_ROWS if self.shard_rows is None else self.shard_rows - self._rows
+        """Rows of the next row group when it is whole."""
+        if self.shard_rows is None:
+            return _GROUP_ROWS
+        left = self.shard_rows - self._rows
+        return min(_GROUP_ROWS, left or self.shard_rows)
+
+    def _write_group(self, rows: int) -> None:
+        waiting = pa.concat_tables(self._waiting) if self._waiting else self.plain.empty_table()
+        group, rest = waiting.slice(0, rows).combine_chunks(), waiting.slice(rows)
+        self._waiting, self._waiting_rows = [rest], len(rest)
+        writer = self._writer()
+        if rows:
+            writer.write_table(group.cast(self.schema))
+        self._rows += rows
 
     def _writer(self) -> pq.ParquetWriter:
-        if self._open is not None and self._room() <= 0:
+        if self._open is not None and self._rows == self.shard_rows:
             self.close()
         if self._open is None:
             file = self.target if self.shard_rows is None else self.target / f"part-{self._files:05d}.parquet"
-            self._open = pq.ParquetWriter(file, self.schema, compression="zstd")
+            self._open = pq.ParquetWriter(file, self.schema, compression="zstd", write_page_checksum=True)
             self._files += 1
             self._rows = 0
         return self._open
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """Texts while rows wait: dictionaries of several tables differ, and their order would show in the file."""
+    return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import __version__
 from .errors import UserError
@@ -14,13 +16,18 @@ from .errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+T = TypeVar("T")
+
 SCHEMA_VERSION = 1
 METADATA_KEY = b"noisyfer"
 KINDS = ("human", "model", "synthetic", "aggregate", "imported")
 SPLITS = ("train", "val", "test")
 STATUS_OK = "ok"
+REQUIRED = ("id", "split", "image", "status")
+MAX_CLASSES = 2**15
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_JSON_NOUNS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
 _ROLES = {"categorical": ({"label"}, {"probs"}), "continuous": ({"valence", "arousal"}, set[str]())}
 
 
@@ -47,6 +54,11 @@ class Task:
         if self.kind == "categorical":
             return {"kind": self.kind, "classes": list(self.classes)}
         return {"kind": self.kind, "range": [-1.0, 1.0]}
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that hold its labels: `label`, or `valence` and `arousal`."""
+        return ("label",) if self.kind == "categorical" else ("valence", "arousal")
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,13 @@ class Dataset:
     root: str = ""
     fingerprint: str = ""
 
+    def seen_from(self, folder: Path, before: Path) -> Dataset:
+        """The same dataset for a manifest in `folder`, where this one was for a manifest in the folder `before`."""
+        folder, before = folder.resolve(), before.resolve()
+        if not self.root or folder == before or Path(self.root).is_absolute():
+            return self
+        return replace(self, root=Path(os.path.relpath(before / self.root, folder)).as_posix())
+
 
 @dataclass(frozen=True)
 class Header:
@@ -133,13 +152,15 @@ class Header:
     def __post_init__(self) -> None:
         for name, task in self.tasks.items():
             _check_task(name, task)
+            _check_key("Task", name, task.name)
         taken: dict[str, str] = {}
         for name, label_set in self.label_sets.items():
             _check_label_set(name, label_set, self.tasks)
+            _check_key("Label set", name, label_set.name)
             for column in label_set.columns.values():
                 if column in taken or column in sample_columns(faces=True):
                     owner = taken.get(column, "every sample")
-                    raise ManifestError(f"Label set '{name}' claims the column '{column}', which belongs to {owner}.")
+                    raise ManifestError(f"Label set '{name}' claims the column {column!r}, which belongs to {owner}.")
                 taken[column] = f"label set '{name}'"
 
     def with_label_set(self, label_set: LabelSet, parents: tuple[Mapping[str, str], ...]) -> Header:
@@ -156,7 +177,11 @@ class Header:
         return replace(self, label_sets=label_sets, parents=parents, created_by=__version__)
 
     def to_json(self) -> str:
-        """The text stored under the schema metadata key `noisyfer`."""
+        """The text stored under the schema metadata key `noisyfer`.
+
+        Raises:
+            ManifestError: a provenance holds something that JSON has not, such as NaN or an array.
+        """
         dataset = {"name": self.dataset.name, "root": self.dataset.root, "fingerprint": self.dataset.fingerprint}
         value = {
             "schema": SCHEMA_VERSION,
@@ -167,7 +192,13 @@ class Header:
             "faces": self.faces,
             "created_by": self.created_by,
         }
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        try:
+            return _as_json(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ManifestError(
+                f"The manifest's metadata cannot be written as JSON: {error}. A provenance may hold texts, finite "
+                "numbers, true, false, null, lists and objects; convert arrays with .tolist() first."
+            ) from error
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Header:
@@ -178,28 +209,30 @@ class Header:
         """
         try:
             value = json.loads(text)
+            _as_json(value)  # json.loads lets NaN and lone surrogates through, which could not be written again
             version = value["schema"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ManifestError(
                 f"its metadata is not what noisyfer writes ({type(error).__name__}: {error})"
             ) from error
-        if not isinstance(version, int) or version < 1:
-            raise ManifestError(f"its schema version is {version!r}; a whole number from 1 was expected")
+        if type(version) is not int or version < 1:
+            raise ManifestError(f"its schema version is {version!r:.60}; a whole number from 1 was expected")
         if version > SCHEMA_VERSION:
             raise ManifestError(
                 f"it is of schema version {version}, and this noisyfer ({__version__}) reads versions up to "
                 f"{SCHEMA_VERSION}; install a newer noisyfer to read it"
             )
         try:
+            dataset = _part(value, "dataset", dict)
             return cls(
-                dataset=Dataset(**{key: str(value["dataset"].get(key, "")) for key in ("name", "root", "fingerprint")}),
-                tasks={name: _task(name, entry) for name, entry in value["tasks"].items()},
-                label_sets={name: _label_set(name, entry) for name, entry in value["label_sets"].items()},
-                parents=tuple(dict(parent) for parent in value.get("parents", [])),
-                faces=bool(value.get("faces", False)),
-                created_by=str(value.get("created_by", "")),
+                dataset=Dataset(**{key: _part(dataset, key, str, "") for key in ("name", "root", "fingerprint")}),
+                tasks={name: _task(name, entry) for name, entry in _part(value, "tasks", dict).items()},
+                label_sets={name: _label_set(name, entry) for name, entry in _part(value, "label_sets", dict).items()},
+                parents=tuple(_texts(parent, "a parent") for parent in _part(value, "parents", list, [])),
+                faces=_part(value, "faces", bool, False),
+                created_by=_part(value, "created_by", str, ""),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ManifestError(f"its metadata lacks or garbles a part ({type(error).__name__}: {error})") from error
 
 
@@ -222,8 +255,7 @@ def arrow_schema(header: Header) -> pa.Schema:
     columns = sample_columns(faces=header.faces)
     for label_set in header.label_sets.values():
         columns |= label_columns(label_set, header.tasks[label_set.task])
-    required = {"id", "split", "image", "status"}
-    fields = [pa.field(name, kind, nullable=name not in required) for name, kind in columns.items()]
+    fields = [pa.field(name, kind, nullable=name not in REQUIRED) for name, kind in columns.items()]
     return pa.schema(fields, metadata={METADATA_KEY: header.to_json().encode()})
 
 
@@ -236,37 +268,105 @@ def label_columns(label_set: LabelSet, task: Task) -> dict[str, pa.DataType]:
     return {column: kinds[role] for role, column in label_set.columns.items()}
 
 
-def _task(name: str, entry: Mapping[str, Any]) -> Task:
-    return Task(name, entry["kind"], tuple(map(str, entry.get("classes", ()))))
+def check_columns(header: Header, stored: pa.Schema) -> None:
+    """Compare a file's columns with its metadata; columns that the metadata does not name are nobody's business.
+
+    Raises:
+        ManifestError: a column is missing, twice there, or of another type.
+    """
+    for field_ in arrow_schema(header):
+        count = stored.names.count(field_.name)
+        if count != 1:
+            raise ManifestError(
+                f"its metadata speaks of a column {field_.name!r}; the file has {count or 'none'} of it"
+            )
+        found = stored.field(field_.name).type
+        if not _same_kind(found, field_.type):
+            raise ManifestError(f"column {field_.name!r} is of type {found}; {field_.type} was expected")
 
 
-def _label_set(name: str, entry: Mapping[str, Any]) -> LabelSet:
-    columns = {str(role): str(column) for role, column in entry["columns"].items()}
-    return LabelSet(name, entry["task"], entry["annotator"], entry["kind"], columns, dict(entry["provenance"]))
+def _as_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text.encode()  # raises for a lone surrogate
+    return text
+
+
+def _part(value: Any, key: str, kind: type[T], *default: T) -> T:
+    """The entry `key` of a JSON object, which must be of this kind."""
+    if not isinstance(value, dict):
+        raise TypeError(f"an object with '{key}' was expected, found {value!r:.60}")
+    found = value.get(key, *default) if default else value[key]
+    if not isinstance(found, kind):
+        raise TypeError(f"'{key}' is {found!r:.60}; {_JSON_NOUNS[kind]} was expected")
+    return found
+
+
+def _texts(value: Any, what: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(entry, str) for entry in value.values()):
+        raise TypeError(f"{what} is {value!r:.60}; an object of texts was expected")
+    return value
+
+
+def _same_kind(found: pa.DataType, expected: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if not (pa.types.is_dictionary(expected) or pa.types.is_string(expected)):
+        return bool(found == expected)
+    text = found.value_type if pa.types.is_dictionary(found) else found
+    return bool(pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_string_view(text))
+
+
+def _task(name: str, entry: Any) -> Task:
+    classes = _part(entry, "classes", list, [])
+    if not all(isinstance(label, str) for label in classes):
+        raise TypeError(f"the class names of task {name!r} are {classes!r:.60}; a list of texts was expected")
+    limits = _part(entry, "range", list, [-1, 1])
+    if limits != [-1, 1]:
+        raise ValueError(f"the range of task {name!r} is {limits!r:.60}; [-1, 1] was expected")
+    return Task(name, _part(entry, "kind", str), tuple(classes))  # type: ignore[arg-type]
+
+
+def _label_set(name: str, entry: Any) -> LabelSet:
+    columns = _texts(_part(entry, "columns", dict), f"the columns of label set {name!r}")
+    task, annotator, kind = (_part(entry, key, str) for key in ("task", "annotator", "kind"))
+    return LabelSet(name, task, annotator, kind, columns, _part(entry, "provenance", dict))
+
+
+def _check_key(kind: str, key: str, name: str) -> None:
+    if key != name:
+        raise ManifestError(f"{kind} {name!r} stands under the name {key!r}; the same name was expected.")
 
 
 def _check_task(name: str, task: Task) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ManifestError(f"A task is named {name!r}; letters, digits and _ . - were expected.")
     if task.kind not in _ROLES:
-        raise ManifestError(f"Task '{name}' is of kind {task.kind!r}; categorical or continuous was expected.")
+        raise ManifestError(f"Task '{name}' is of kind {task.kind!r:.60}; categorical or continuous was expected.")
     if task.kind == "categorical" and (len(task.classes) < 2 or len(set(task.classes)) != len(task.classes)):
-        raise ManifestError(f"Task '{name}' needs at least two class names, all different; found {list(task.classes)}.")
+        raise ManifestError(
+            f"Task '{name}' needs at least two class names, all different; found {list(task.classes)!r:.200}."
+        )
+    if len(task.classes) > MAX_CLASSES:
+        raise ManifestError(f"Task '{name}' has {len(task.classes)} classes; at most {MAX_CLASSES} fit in int16.")
+    if task.kind == "continuous" and task.classes:
+        raise ManifestError(f"Task '{name}' is continuous and has class names; only a categorical task has them.")
 
 
 def _check_label_set(name: str, label_set: LabelSet, tasks: Mapping[str, Task]) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ManifestError(f"A label set is named {name!r}; letters, digits and _ . - were expected.")
     if label_set.task not in tasks:
-        raise ManifestError(f"Label set '{name}' is for a task '{label_set.task}' that the manifest does not have.")
+        raise ManifestError(f"Label set '{name}' is for a task {label_set.task!r} that the manifest does not have.")
     if label_set.kind not in KINDS:
         raise ManifestError(
-            f"Label set '{name}' is of kind {label_set.kind!r}; one of {', '.join(KINDS)} was expected."
+            f"Label set '{name}' is of kind {label_set.kind!r:.60}; one of {', '.join(KINDS)} was expected."
         )
+    if not label_set.annotator or not all(label_set.columns.values()):
+        raise ManifestError(f"Label set '{name}' has an empty annotator or column name.")
     required, optional = _ROLES[tasks[label_set.task].kind]
     roles = set(label_set.columns)
     if not required <= roles or not roles <= required | optional:
         raise ManifestError(
-            f"Label set '{name}' has columns for {sorted(roles)}; {sorted(required)} was expected"
+            f"Label set '{name}' has columns for {sorted(roles)!r:.200}; {sorted(required)} was expected"
             + (f", and perhaps {sorted(optional)}." if optional else ".")
         )

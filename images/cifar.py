@@ -179,10 +179,13 @@ def open_cifar10(path: Path) -> Cifar10:
         UserError: there is nothing of the kind, some of its files are missing, or an archive is damaged.
     """
     path = Path(path)
-    if path.is_dir():
-        return _from_folder(path)
-    if path.is_file():
-        return _from_archive(path)
+    try:
+        if path.is_dir():
+            return _from_folder(path)
+        if path.is_file():
+            return _from_archive(path)
+    except OSError as error:  # such as a folder that may not be entered
+        raise UserError(f"Cannot open {path}: {error.strerror}. Change its permissions, or give a copy.") from error
     raise UserError(f"There is no file or folder {path}. {_EXPECTED}")
 
 

@@ -132,7 +132,7 @@ def _pictures(batch: Any, local: npt.NDArray[np.int64], rows: npt.NDArray[np.int
 
     column = batch.column(0).take(pa.array(local))
     if pa.types.is_struct(column.type):
-        column = column.flatten()[0]  # unlike field(), it keeps the gaps of the struct itself
+        column = column.field("bytes")
     pictures: list[bytes] = column.to_pylist()
     for row, picture in zip(rows, pictures, strict=True):
         if picture is None:

@@ -45,9 +45,20 @@ def gradients(value: Tensor, weights: Weights) -> Weights:
     }
 
 
+def gradients_of_two(value: Tensor, first: Weights, second: Weights) -> tuple[Weights, Weights]:
+    """The gradients with respect to two networks at once."""
+    found = gradients(
+        value,
+        {f"1{name}": tensor for name, tensor in first.items()}
+        | {f"2{name}": tensor for name, tensor in second.items()},
+    )
+    halves = ({name[1:]: slope for name, slope in found.items() if name[0] == digit} for digit in "12")
+    return next(halves), next(halves)
+
+
 def as_matrix(weight: Tensor, rows: int) -> Tensor:
     """A kernel as a matrix: a row for each index of dimension `rows` (the outputs), the rest in order as columns."""
-    return torch.stack([weight.select(rows, index).reshape(-1) for index in range(weight.shape[rows])])
+    return torch.stack([row.reshape(-1) for row in weight.unbind(dim=rows)])
 
 
 def _rows(name: str, weights: Weights, transposed: bool) -> int:
@@ -146,16 +157,12 @@ def attention(weights: Weights, name: str, features: Tensor) -> Tensor:
     values = max_pool(convolution(features, normed(weights, f"{name}.g")))
     keys, values = keys.flatten(2), values.flatten(2)  # B×C/8×J and B×C/2×J
     _, _, height, width = features.shape
-    rows = []
-    for row in range(height):
-        row_of_positions = []
-        for column in range(width):
-            energy = (queries[:, :, row, column, None] * keys).sum(dim=1)  # B×J
-            share = softmax(energy)
-            row_of_positions.append((share[:, None, :] * values).sum(dim=2))  # B×C/2
-        rows.append(torch.stack(row_of_positions, dim=2))
-    mixed = torch.stack(rows, dim=2)
-    return features + weights[f"{name}.gain"] * convolution(mixed, normed(weights, f"{name}.output"))
+    mixed = []
+    for query in queries.flatten(2).unbind(dim=2):  # one position after the other
+        energy = (query[:, :, None] * keys).sum(dim=1)  # B×J
+        mixed.append((softmax(energy)[:, None, :] * values).sum(dim=2))  # B×C/2
+    mixed_image = torch.stack(mixed, dim=2).reshape(len(features), -1, height, width)
+    return features + weights[f"{name}.gain"] * convolution(mixed_image, normed(weights, f"{name}.output"))
 
 
 def _layers(weights: Weights, prefix: str, suffix: str) -> list[str]:

@@ -48,6 +48,7 @@ def kinds_of(name: str) -> list[str]:
 
 
 EVERY = [pytest.param(name, KINDS[kind], id=f"{name}-{kind}") for name in METHODS for kind in kinds_of(name)]
+ONE_EACH = [pytest.param(name, KINDS[kinds_of(name)[-1]], id=name) for name in METHODS]
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +209,7 @@ def test_a_saved_state_goes_on_bit_for_bit(name: str, sets: tuple[LabelSetSpec, 
     assert equal_states(flat(method.state_dict()), flat(fresh.state_dict()))
 
 
-@pytest.mark.parametrize(("name", "sets"), EVERY)
+@pytest.mark.parametrize(("name", "sets"), ONE_EACH)
 def test_looking_at_predictions_changes_nothing(name: str, sets: tuple[LabelSetSpec, ...]) -> None:
     states = []
     for looks in (False, True):
@@ -276,7 +277,7 @@ def test_vgg_learns_a_fixed_batch(name: str, sets: tuple[LabelSetSpec, ...]) -> 
         return -predicted[torch.arange(ROWS), labels].log().mean().item()
 
     before = measured()
-    for _ in range(100):
+    for _ in range(80):
         told = method.update(batch)
     # below ln 4, all that the frequencies of the labels give away
     assert measured() < 0.9 * math.log(4) < math.log(4) < before
@@ -421,7 +422,7 @@ class LiteralGame:
         s_dec = self.scores(drawn, seen.decoder_noise, given)
         joint = oracles.generator_loss(s_enc, s_dec)
         loss = prediction + self.config.lambda_ * joint
-        slopes_e, slopes_x = oracles.gradients(loss, self.encoder), oracles.gradients(loss, self.decoder)
+        slopes_e, slopes_x = oracles.gradients_of_two(loss, self.encoder, self.decoder)
         self.encoder = self.encoder_adam.step(self.encoder, slopes_e)
         self.decoder = self.decoder_adam.step(self.decoder, slopes_x)
         return {

@@ -1,0 +1,1 @@
+"""Sources, faces, teachers: pretrained models of one dataset label another. Not there yet; see docs/status.md."""
