@@ -59,7 +59,7 @@ Array = np.ndarray[Any, Any]
 BATCH_ROWS = 65_536
 _PROBS_TOLERANCE = 0.01
 # empty, absolute, a drive, a backslash (which separates folders on Windows), NUL, or a part that is `..`
-_UNSAFE_IMAGE = r"^(\./*)*(#[0-9]{1,15})?$|^/|^[A-Za-z]:|\\|\x00|(^|/)\.\.(/|(#[0-9]{1,15})?$)"
+_UNSAFE_IMAGE = r"^(\./*)*$|^(\./*)+#[0-9]{1,15}$|^/|^[A-Za-z]:|\\|\x00|(^|/)\.\.(/|(#[0-9]{1,15})?$)"
 
 
 @dataclass(frozen=True)
@@ -337,17 +337,18 @@ def _reading(file: Path) -> Iterator[None]:
 
 def _read_header(file: Path) -> Header:
     try:
-        schema = pq.read_schema(file)
+        footer = pq.read_metadata(file)
+        schema, metadata = footer.schema.to_arrow_schema(), footer.metadata or {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ManifestError(
             f"{file} is no Parquet file, or a part of one ({first_line(error)}). A noisyfer manifest was expected."
         ) from error
-    if METADATA_KEY not in (schema.metadata or {}):
+    if METADATA_KEY not in metadata:
         raise ManifestError(
-            f"{file} is a Parquet file but no noisyfer manifest: its schema has no '{METADATA_KEY.decode()}' metadata."
+            f"{file} is a Parquet file but no noisyfer manifest: it has no '{METADATA_KEY.decode()}' metadata."
         )
     try:
-        header = Header.from_json(schema.metadata[METADATA_KEY])
+        header = Header.from_json(metadata[METADATA_KEY])
         check_columns(header, schema)
     except ManifestError as error:
         raise ManifestError(f"{file} cannot be read as a manifest: {str(error).rstrip('.')}.") from error

@@ -48,6 +48,7 @@ def manifest_writer(
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target
         try:
+            shards.start()
             yield shards.write
             shards.finish()
         finally:
@@ -81,6 +82,10 @@ class _Shards:
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
 
+    def start(self) -> None:
+        """Open the first file: a place that cannot be written shows now, and a manifest without rows is a file too."""
+        self._writer()
+
     def write(self, rows: pa.Table) -> None:
         try:
             table = pa.table({name: rows[name] for name in self.plain.names}).cast(self.plain)
@@ -92,8 +97,8 @@ class _Shards:
             self._write_group(self._room())
 
     def finish(self) -> None:
-        """Write the rows that still wait; a manifest without rows is a file too."""
-        if self._waiting_rows or not self._files:
+        """Write the rows that still wait."""
+        if self._waiting_rows:
             self._write_group(self._waiting_rows)
 
     def close(self) -> None:
@@ -109,12 +114,10 @@ class _Shards:
         return min(_GROUP_ROWS, left or self.shard_rows)
 
     def _write_group(self, rows: int) -> None:
-        waiting = pa.concat_tables(self._waiting) if self._waiting else self.plain.empty_table()
+        waiting = pa.concat_tables(self._waiting)
         group, rest = waiting.slice(0, rows).combine_chunks(), waiting.slice(rows)
         self._waiting, self._waiting_rows = [rest], len(rest)
-        writer = self._writer()
-        if rows:
-            writer.write_table(group.cast(self.schema))
+        self._writer().write_table(group.cast(self.schema))
         self._rows += rows
 
     def _writer(self) -> pq.ParquetWriter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import oracles
 import pytest
@@ -20,14 +20,6 @@ from noisyfer.models.losses import (
     similarity,
 )
 from torch import Tensor
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def floats(low: float, high: float) -> st.SearchStrategy[float]:

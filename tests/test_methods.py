@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import oracles
@@ -52,12 +52,8 @@ ONE_EACH = [pytest.param(name, KINDS[kinds_of(name)[-1]], id=name) for name in M
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def seeded() -> None:
     torch.manual_seed(7)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_batch(sets: tuple[LabelSetSpec, ...], rows: int = ROWS, seed: int = 1) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import oracles
 import pytest
@@ -31,12 +31,8 @@ CASES = [
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def seeded() -> None:
     torch.manual_seed(20)
-    yield
-    torch.set_num_threads(before)
 
 
 def unsettle(network: nn.Module) -> nn.Module:

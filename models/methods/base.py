@@ -85,7 +85,7 @@ class TrainingConfig:
     """Options that every method has."""
 
     width: float = option(1.0, "multiplier of every channel count; 1 is the paper's network", above=0, high=8)
-    hidden: int = option(512, "units of the hidden linear layers at width 1", low=1)
+    hidden: int = option(512, "units of the two hidden linear layers", low=1)
     learning_rate: float = option(1e-4, "Adam's learning rate", above=0)
 
 

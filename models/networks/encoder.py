@@ -22,8 +22,8 @@ class VGGTrunk(nn.Module):
 
     Args:
         image_size: S, one of 32, 64, 128 pixels.
-        width: multiplier of every channel count, hidden units included; 1 is the paper's.
-        hidden: F, the units of the two hidden layers at width 1 (paper: 512 for CIFAR-10, 500 for faces).
+        width: multiplier of every convolution's channel count; 1 is the paper's.
+        hidden: F, the units of the two hidden layers (paper: 512 for CIFAR-10, 500 for faces).
     """
 
     def __init__(self, image_size: int, width: float = 1.0, hidden: int = 512) -> None:
@@ -37,7 +37,7 @@ class VGGTrunk(nn.Module):
                 channels = scaled(outputs, width)
             layers.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers)
-        self.features = scaled(hidden, width)
+        self.features = hidden
         flat = channels * (image_size // 32) ** 2
         self.hidden = nn.Sequential(
             nn.Linear(flat, self.features),
@@ -97,8 +97,8 @@ class Encoder(nn.Module):
     Args:
         image_size: S, one of 32, 64, 128 pixels.
         label_widths: outputs of each label set: K for a categorical one, 2 for valence and arousal.
-        width: multiplier of every channel count.
-        hidden: F, units of the hidden layers at width 1.
+        width: multiplier of every convolution's channel count.
+        hidden: F, units of the two hidden layers.
     """
 
     def __init__(self, image_size: int, label_widths: tuple[int, ...], width: float = 1.0, hidden: int = 512) -> None:
