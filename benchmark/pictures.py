@@ -128,8 +128,14 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _label(axes: Axes, title: str, quantity: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for line in axes.get_lines():
+        if np.size(line.get_xdata()) < 3:
+            line.set_marker("o")  # one point makes no line
     axes.set_ylabel(quantity)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[1]:

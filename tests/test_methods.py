@@ -71,7 +71,7 @@ def make_batch(sets: tuple[LabelSetSpec, ...], rows: int = ROWS, seed: int = 1) 
 
 def build(name: str, sets: tuple[LabelSetSpec, ...], seed: int = 3, **settings: Any) -> Method:
     method = METHODS[name]
-    values = {"width": WIDTH, "hidden": 256, "learning_rate": 1e-3} | settings
+    values = {"width": WIDTH, "hidden": 16, "learning_rate": 1e-3} | settings
     torch.manual_seed(seed)
     return method(Problem(SIZE, sets, samples=64), method.config_class(**values), CPU)
 
@@ -259,7 +259,7 @@ VGG = [param for param in EVERY if param.values[0] in ("vgg-clean", "vgg-majorit
 
 @pytest.mark.parametrize(("name", "sets"), VGG)
 def test_vgg_learns_a_fixed_batch(name: str, sets: tuple[LabelSetSpec, ...]) -> None:
-    method = build(name, sets, hidden=2048, learning_rate=3e-3)
+    method = build(name, sets, hidden=128, learning_rate=3e-3)
     batch = make_batch(sets)
     labels = torch.arange(ROWS) % 4
     for image, label in zip(batch.images, labels, strict=True):

@@ -578,8 +578,9 @@ def test_discriminator_size(size: int, widths: tuple[int, ...], count: int) -> N
 
 def test_width_scales_every_channel_count_and_never_below_one() -> None:
     assert [scaled(512, width) for width in (1.0, 0.25, 1 / 16, 2.0, 1e-6)] == [512, 128, 32, 1024, 1]
-    half = Encoder(32, (10,), 0.5)
-    assert half.trunk.features == 256
+    half = Encoder(32, (10,), 0.5, hidden=300)
+    assert [m.out_channels for m in half.modules() if isinstance(m, nn.Conv2d)][::4] == [32, 128, 256, 256]
+    assert half.trunk.features == 300  # the hidden layers have a size of their own
     assert half.mean.out_features == half.log_variance.out_features == LATENT
     assert half.labels.out_features == 10
     channels = [m.out_channels for m in Decoder(32, (10,), 0.25).modules() if isinstance(m, nn.ConvTranspose2d)]
