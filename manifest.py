@@ -59,7 +59,7 @@ Array = np.ndarray[Any, Any]
 BATCH_ROWS = 65_536
 _PROBS_TOLERANCE = 0.01
 # empty, absolute, a drive, a backslash (which separates folders on Windows), NUL, or a part that is `..`
-_UNSAFE_IMAGE = r"^(\./*)*$|^(\./*)+#[0-9]{1,15}$|^/|^[A-Za-z]:|\\|\x00|(^|/)\.\.(/|(#[0-9]{1,15})?$)"
+_UNSAFE_IMAGE = r"^(\./+)*\.?$|^(\./+)*\./*#[0-9]{1,15}$|^/|^[A-Za-z]:|\\|\x00|(^|/)\.\.(/|(#[0-9]{1,15})?$)"
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class Manifest:
             self.labels(name)
             if "probs" in label_set.columns:
                 for batch in self.batches([label_set.columns["probs"]]):
-                    _check_probs(f"{self.path}: label set '{name}'", batch.column(0))
+                    _check_probs(f"{self.path}: label set '{name}'", self.header.tasks[label_set.task], batch.column(0))
 
     def with_label_set(self, label_set: LabelSet, columns: Mapping[str, Any], out: str | Path) -> Manifest:
         """Write a new manifest with one more label set; its metadata names this one as its parent.
@@ -299,7 +299,7 @@ class Manifest:
         where = f"The new label set '{label_set.name}'"
         _check_labels(where, task, *_to_labels(task, [added[role] for role in task.roles]))
         if "probs" in added:
-            _check_probs(where, added["probs"])
+            _check_probs(where, task, added["probs"])
         return {column: added[role] for role, column in label_set.columns.items()}
 
 
@@ -386,9 +386,13 @@ def _check_labels(what: str, task: Task, values: Array, present: Array) -> None:
         raise ManifestError(f"{what} has {wrong.sum()} labels out of range, such as {found}; {expected}.")
 
 
-def _check_probs(what: str, column: pa.Array) -> None:
-    present = column.drop_null()
-    probs = present.flatten().to_numpy(zero_copy_only=False).reshape(len(present), column.type.list_size)
+def _check_probs(what: str, task: Task, column: pa.Array) -> None:
+    present, classes = column.drop_null(), len(task.classes)
+    lengths = pc.list_value_length(present).to_numpy(zero_copy_only=False)
+    if (lengths != classes).any():
+        found = f"rows of {lengths[lengths != classes][0]} probabilities"
+        raise ManifestError(f"{what} has {found}; {classes} were expected, one a class.")
+    probs = present.flatten().to_numpy(zero_copy_only=False).reshape(len(present), classes)
     wrong = ~(((probs >= 0) & (probs <= 1)).all(axis=1) & (abs(probs.sum(axis=1) - 1) <= _PROBS_TOLERANCE))
     if wrong.any():
         found = f"{wrong.sum()} rows of probabilities such as {probs[wrong][0].tolist()}"

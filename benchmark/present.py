@@ -23,8 +23,8 @@ PLAIN_WIDTH = 160
 
 def console() -> Console:
     """A console for stdout: as wide as the terminal, or wide enough for a whole table in a file."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    found = Console(highlight=False, emoji=False)
+    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def print_label_sets(manifest: Manifest) -> None:

@@ -108,8 +108,9 @@ class _Counter:
             # a label out of range is the business of Manifest.validate; here it is left out of the counts
             self.counts += np.bincount(ids[(ids >= 0) & (ids < len(self.counts))], minlength=len(self.counts))
             return values[:, 0], present
+        values = values.astype(np.float64)
         self.sums += values[present].sum(axis=0)
-        return values.astype(np.float64), present
+        return values, present
 
     def summary(self) -> SetSummary:
         counts = dict(zip(self.task.classes, map(int, self.counts), strict=True))

@@ -264,7 +264,8 @@ def label_columns(label_set: LabelSet, task: Task) -> dict[str, pa.DataType]:
     import pyarrow as pa
 
     kinds = {"label": pa.int16(), "valence": pa.float32(), "arousal": pa.float32()}
-    kinds["probs"] = pa.list_(pa.float32(), max(1, len(task.classes)))
+    # K numbers each, yet not a fixed-size list: Arrow before version 26 cannot read one of those with missing rows
+    kinds["probs"] = pa.list_(pa.float32())
     return {column: kinds[role] for role, column in label_set.columns.items()}
 
 
