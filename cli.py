@@ -177,15 +177,17 @@ def bench(
       noisyfer bench --method vgg-clean,vgg-majority,vgg-all,proposed --preset small
       noisyfer bench --method proposed --labels class_flip40 --lambda 0.3 --set start_epoch=8
     """
-    from .benchmark.bench import open_or_make, plan_bench, run_bench
+    from .benchmark.bench import check_request, open_or_make, plan_bench, run_bench
     from .benchmark.present import Display, print_options, print_table
     from .core.config import parse_settings
 
     settings = parse_settings(changes)
     settings |= {name: value for name, value in (("epochs", epochs), ("lambda", lambda_)) if value is not None}
+    names = [name.strip() for text in methods for name in text.split(",") if name.strip()]
+    check_request(names, preset, settings, device)
     plans = plan_bench(
         open_or_make(manifest, data, click.echo),
-        [name.strip() for text in methods for name in text.split(",") if name.strip()],
+        names,
         preset=preset,
         labels=[name.strip() for name in labels.split(",") if name.strip()] if labels else [],
         seed=seed,

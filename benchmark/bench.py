@@ -17,6 +17,7 @@ from ..models.methods import METHODS
 from .cifar import make_cifar
 from .pictures import draw_comparison
 from .run import Plan, Watcher, execute, plan_run
+from .settings import resolve
 
 DEFAULT_MANIFEST = Path("data_manifests/cifar10.parquet")
 
@@ -35,6 +36,22 @@ def open_or_make(path: Path | None, data: Path | None, say: Callable[[str], Any]
         say(f"There is no {DEFAULT_MANIFEST} yet: making it, as 'noisyfer make-cifar --rates 0.2,0.3,0.4' would.")
         return make_cifar(data=data)
     return Manifest.open(DEFAULT_MANIFEST)
+
+
+def check_request(methods: Sequence[str], preset: str | None, changes: Mapping[str, Any], device: str) -> list[str]:
+    """Check what can be checked before there is a manifest; returns the methods' names, `all` resolved.
+
+    Raises:
+        UserError: an unknown method, preset, option or device, or a value that is not allowed.
+    """
+    names = list(METHODS) if "all" in methods else list(dict.fromkeys(methods))
+    if not names:
+        raise UserError(
+            f"No method is named; give one, several with commas between them, or 'all': {', '.join(METHODS)}."
+        )
+    for name in names:
+        resolve(name, _preset(preset, _device(device)), changes)
+    return names
 
 
 def plan_bench(
@@ -65,16 +82,15 @@ def plan_bench(
     Raises:
         UserError: anything that makes one of the runs impossible.
     """
-    names = list(METHODS) if "all" in methods else list(dict.fromkeys(methods))
+    names = check_request(methods, preset, changes or {}, device)
     chosen_device = _device(device)
-    chosen_preset = preset or ("paper" if chosen_device == "cuda" else "small")
     if root is not None and not root.exists():
         raise UserError(f"There is no folder or archive {root}; --data must name the dataset's.")
     return [
         plan_run(
             manifest,
             name,
-            preset=chosen_preset,
+            preset=_preset(preset, chosen_device),
             seed=seed,
             labels=labels,
             changes=changes,
@@ -113,6 +129,10 @@ def comparison_folder(plans: Sequence[Plan]) -> Path:
     digest = hashlib.sha256(names.encode()).hexdigest()[:8]
     first = plans[0]
     return first.folder.path.parent / f"{first.manifest.path.stem}-comparison-seed{first.config.seed}-{digest}"
+
+
+def _preset(name: str | None, device: str) -> str:
+    return name or ("paper" if device == "cuda" else "small")
 
 
 def _device(name: str) -> str:

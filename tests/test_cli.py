@@ -177,6 +177,13 @@ def test_bad_input_to_bench_is_a_sentence_and_starts_nothing(
     assert not (here / "runs").exists()
 
 
+def test_bench_checks_what_was_typed_before_it_makes_a_manifest(here: Path) -> None:
+    write_python(here / "datasets", tiny_cifar())
+    for arguments in (["--method", "propsed"], ["--method", "proposed", "--lambda", "-1"]):
+        sentence(noisyfer("bench", *arguments))
+    assert not (here / "data_manifests").exists()
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a parquet file", b"PAR1 and nothing more"])
 def test_a_manifest_that_is_none_is_a_sentence(content: bytes | None, here: Path) -> None:
     if content is not None:

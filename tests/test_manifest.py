@@ -277,7 +277,7 @@ def test_plain_readers_see_plain_columns(manifest: Manifest) -> None:
     assert json.loads(pq.read_schema(manifest.path).metadata[b"noisyfer"])["schema"] == 1
 
 
-def test_columns_rewritten_by_other_tools_as_plain_or_large_text_are_read(manifest: Manifest, tmp_path: Path) -> None:
+def test_columns_rewritten_by_other_tools_as_plain_or_large_types_are_read(manifest: Manifest, tmp_path: Path) -> None:
     table = pq.read_table(manifest.path)
     for text in (pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())):
         changed = table
@@ -285,6 +285,9 @@ def test_columns_rewritten_by_other_tools_as_plain_or_large_text_are_read(manife
             plain = pa.chunked_array([table[name].cast(pa.string()).combine_chunks()])
             cast = plain.dictionary_encode().cast(text) if pa.types.is_dictionary(text) else plain.cast(text)
             changed = changed.set_column(table.column_names.index(name), name, cast)
+        if text == pa.large_string():
+            probs = table.column_names.index("class_net_probs")
+            changed = changed.set_column(probs, "class_net_probs", table[probs].cast(pa.large_list(pa.float32())))
         pq.write_table(changed, tmp_path / "other.parquet")
         opened = Manifest.open(tmp_path / "other.parquet")
         assert opened.read().to_pydict() == manifest.read().to_pydict()
