@@ -132,8 +132,6 @@ def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) 
 
 
 def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
-    from .pictures import draw_run
-
     config, settings, device = plan.config, plan.config.settings, torch.device(plan.config.device)
     train, test = _load(plan, watcher)
     train_feed = Feed(train, device, augment=settings.augment == "crop-flip")
@@ -167,14 +165,23 @@ def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
             board.add(row)
             if watcher is not None:
                 watcher.epoch(row)
+    return _finish(plan, method, rows, test, test_feed, len(train))
+
+
+def _finish(
+    plan: Plan, method: Method, rows: list[dict[str, Any]], test: SplitData, test_feed: Feed, train_images: int
+) -> dict[str, Any]:
+    """Draw the pictures, and write the result after everything else."""
+    from .pictures import draw_run
+
     by_task, _ = predictions(method, test_feed)
     matrices = {
         task: confusion(by_task[task], test.labels[name]).tolist()
         for task, name in plan.choice.truth.items()
         if plan.manifest.header.tasks[task].kind == "categorical"
     }
-    result = _result(plan, rows, matrices, len(train), len(test))
-    draw_run(plan.folder.path, plan.manifest, rows, matrices, method, config.seed)
+    result = _result(plan, rows, matrices, train_images, len(test))
+    draw_run(plan.folder.path, plan.manifest, rows, matrices, method, plan.config.seed)
     write_json(plan.folder.result, result)
     return result
 
@@ -199,6 +206,9 @@ def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
         labels[choice.voted] = vote([labels[name] for name in choice.labels], choice.specs[0].width, plan.config.seed)
     refuse_missing(manifest, plan.config.method, labels, [spec.name for spec in choice.specs])
     test = load("test", list(choice.truth.values()), settings.test_images)
+    for name in choice.truth.values():
+        if not test.labels[name].present.any():
+            raise UserError(f"'{name}' in {manifest.path} labels no test image, so there is nothing to score against.")
     return SplitData(train.images, labels), test
 
 

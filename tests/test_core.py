@@ -236,6 +236,26 @@ def test_a_whole_file_appears_at_the_end_and_not_before(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut could leave an empty file under the final name."""
+    flushed: list[str] = []
+
+    def fsync(handle: int) -> None:
+        assert not (tmp_path / "file").exists()
+        assert not (tmp_path / "folder").exists()
+        flushed.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with whole_folder(tmp_path / "folder") as temporary:
+        fill(temporary, "x")
+        (temporary / "second").touch()
+    assert sorted(flushed) == ["file", "second"]
+    (tmp_path / "folder").rename(tmp_path / "away")
+    with whole_file(tmp_path / "file") as temporary:
+        temporary.touch()
+    assert flushed[2:] == [temporary.name]
+
+
 @pytest.mark.parametrize("failure", [ValueError("no"), KeyboardInterrupt(), UserError("A sentence.")])
 def test_a_failure_while_writing_a_file_leaves_the_old_one(tmp_path: Path, failure: BaseException) -> None:
     path = tmp_path / "file.txt"

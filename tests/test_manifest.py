@@ -83,6 +83,14 @@ def rows(count: int, first: int = 0) -> pa.Table:
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """That files are flushed is tested in test_core; here it would only wait, a thousand times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "m.parquet"

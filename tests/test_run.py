@@ -320,6 +320,16 @@ def test_missing_labels_are_used_by_vgg_and_refused_by_the_adversarial_model(fac
         execute(plan(faces, "proposed", tmp_path / "runs", labels=["expression_gappy", "expression_model"]))
 
 
+def test_a_truth_without_test_labels_is_a_sentence(faces: Path, tmp_path: Path) -> None:
+    table = Manifest.open(faces).read()
+    labels = [None] * 24
+    column = table.schema.get_field_index("expression_human")
+    emptied = table.set_column(column, "expression_human", pa.array(labels, pa.int16()))
+    write_manifest(faces, Manifest.open(faces).header, [emptied])
+    with pytest.raises(UserError, match=r"'expression_human' .* labels no test image"):
+        execute(plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_model"]))
+
+
 def test_continuous_labels_are_refused_or_left_out_with_a_note(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vgg-all learns from categorical labels only and cannot use va_model"):
         plan(faces, "vgg-all", tmp_path, labels=["expression_model", "va_model"])
