@@ -14,7 +14,7 @@ from ...core.errors import UserError, unknown_name
 from .base import CleanLabels, Matrix, NoiseModel, draw, listing
 
 PREFIX = "matrix:"
-_FOLDER = Path(__file__).parents[1] / "matrices"
+_FOLDER = Path(__file__).parent
 _TOLERANCE = 1e-3  # of a row's sum
 
 
