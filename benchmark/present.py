@@ -44,9 +44,8 @@ def print_manifest(manifest: Manifest) -> None:
     out, header, summary = console(), manifest.header, summarise(manifest)
     root = header.dataset.root or "packaged"
     out.print(f"[bold]{escape(str(manifest.path))}[/]: dataset {escape(header.dataset.name)}, root {escape(root)}")
-    out.print(
-        f"fingerprint {escape(header.dataset.fingerprint[:16])}…, written by noisyfer {escape(header.created_by)}"
-    )
+    fingerprint = f"fingerprint {header.dataset.fingerprint[:16]}…, " if header.dataset.fingerprint else ""
+    out.print(escape(f"{fingerprint}written by noisyfer {header.created_by}"))
     for parent in header.parents:
         out.print(f"parent {escape(parent.get('file', '?'))}, SHA-256 {escape(parent.get('sha256', '?')[:16])}…")
     samples = Table("split", "samples", "by status", title="Samples", title_justify="left")

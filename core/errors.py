@@ -23,8 +23,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
         known: every name that would have been accepted.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    folded = {known_name.casefold(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f" Did you mean '{folded[near[0]]}'?" if near else ""
     listing = ", ".join(names) if names else "none"
     return UserError(f"There is no {kind} named '{name}'.{hint} Known: {listing}.")
 

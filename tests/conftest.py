@@ -14,6 +14,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def seeded() -> None:
+    """PyTorch's random numbers are the same in every run."""
+    torch.manual_seed(20)
+
+
 @pytest.fixture(scope="session")
 def digits_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packaged digits with three noisy label sets; not to be written to."""

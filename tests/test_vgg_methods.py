@@ -1,0 +1,80 @@
+"""The three plain classifiers learn, by Adam's steps on the mean of the cross entropies."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import oracles
+import pytest
+import torch
+from method_builders import (
+    CLASSES,
+    EVERY,
+    ROWS,
+    build,
+    make_batch,
+)
+from noisyfer.models.methods import LabelSetSpec
+from torch import nn
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+VGG = [param for param in EVERY if param.values[0] in ("vgg-clean", "vgg-majority", "vgg-all")]
+
+
+@pytest.mark.parametrize(("name", "sets"), VGG)
+def test_vgg_learns_a_fixed_batch(name: str, sets: tuple[LabelSetSpec, ...]) -> None:
+    method = build(name, sets, hidden=128, learning_rate=3e-3)
+    batch = make_batch(sets)
+    labels = torch.arange(ROWS) % 4
+    for image, label in zip(batch.images, labels, strict=True):
+        for channel in range(3):
+            if (label + 1) >> channel & 1:  # each class in its colour, on noise
+                image[channel] = 255
+    batch = dataclasses.replace(batch, labels={label_set.name: labels for label_set in sets})
+
+    def measured() -> float:
+        predicted = method.predict(batch.images)["class"]
+        return -predicted[torch.arange(ROWS), labels].log().mean().item()
+
+    before = measured()
+    for _ in range(80):
+        told = method.update(batch)
+    # below ln 4, all that the frequencies of the labels give away
+    assert measured() < 0.9 * math.log(4) < math.log(4) < before
+    assert torch.equal(told["loss"], told["cross_entropy"])
+
+
+def test_vgg_takes_adams_steps_on_the_mean_of_the_cross_entropies() -> None:
+    sets = CLASSES
+    method = build("vgg-all", sets, learning_rate=1e-2)
+    network = method.networks["classifier"]
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    weights, adam = oracles.leaves(network.state_dict()), oracles.Adam(1e-2)
+    masks = {
+        CLASSES[0].name: torch.arange(ROWS) != 2,
+        CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a set without a label in this batch is left out
+        CLASSES[2].name: torch.arange(ROWS) < 3,
+    }
+    for step in range(2):
+        batch = dataclasses.replace(make_batch(sets, seed=step), masks=masks)
+        loss = method.update(batch)["loss"]
+        logits = oracles.classifier(weights, batch.images.double() / 127.5 - 1)
+        losses = [
+            oracles.cross_entropy(logits, batch.labels[one.name].tolist(), masks[one.name].tolist()) for one in sets
+        ]
+        expected = (losses[0] + losses[2]) / 2
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+        gradients = oracles.gradients(expected, weights)
+        for name, parameter in network.named_parameters():
+            size = gradients[name].abs().max().item()
+            assert size > 0
+            torch.testing.assert_close(parameter.grad.double(), gradients[name], rtol=1e-2, atol=1e-3 * size)
+        weights = adam.step(weights, gradients)
+    with torch.no_grad():
+        wanted = oracles.softmax(oracles.classifier(weights, batch.images.double() / 127.5 - 1))
+    torch.testing.assert_close(method.predict(batch.images)["class"].double(), wanted, rtol=0, atol=5e-3)
