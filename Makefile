@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint perf clean help
+.PHONY: install demo test lint clean help
 
 help:
 	@echo "make demo     noisy digits, four methods, a table and pictures, in minutes"
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/noisyfer make-cifar --data digits --rates 0.2,0.3,0.4
-	$(BIN)/noisyfer bench --manifest data_manifests/digits.parquet --preset small --epochs 30 \
+	$(BIN)/noisyfer bench --manifest data_manifests/digits.parquet --preset small --epochs 20 \
 		--method vgg-clean,vgg-majority,vgg-all,proposed
 
 # one compute thread a worker: two workers on two cores, and no more threads than cores

@@ -43,7 +43,7 @@ def _sentences(command: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("Stopped. Nothing half-written is left; run the same command to go on.", err=True)
+            click.echo("Stopped. Nothing half-written is left. To go on, run the same command again.", err=True)
             sys.exit(INTERRUPTED)
 
     return guarded
@@ -130,7 +130,7 @@ def show(manifest: Path, check: bool) -> None:
     multiple=True,
     required=True,
     metavar="NAME",
-    help="A method, a comma list of methods, or 'all'. May be repeated.",
+    help="vgg-clean, vgg-majority, vgg-all, proposed, a comma list, or 'all'. May be repeated.",
 )
 @click.option(
     "--manifest",
@@ -144,7 +144,13 @@ def show(manifest: Path, check: bool) -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
 @click.option("--lambda", "lambda_", metavar="X", help="λ, weight of the adversarial part (proposed).")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other option of the run or the method.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any other option of the run or the method; see docs/bench.md.",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="The dataset's folder or archive, if it has moved.")
 @click.option(
     "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of run folders."
@@ -177,7 +183,7 @@ def bench(
       noisyfer bench --method vgg-clean,vgg-majority,vgg-all,proposed --preset small
       noisyfer bench --method proposed --labels class_flip40 --lambda 0.3 --set start_epoch=8
     """
-    from .benchmark.bench import check_request, open_or_make, plan_bench, run_bench
+    from .benchmark.bench import check_request, dataset_root, open_or_make, plan_bench, run_bench
     from .benchmark.present import Display, print_options, print_table
     from .core.config import parse_settings
 
@@ -185,8 +191,9 @@ def bench(
     settings |= {name: value for name, value in (("epochs", epochs), ("lambda", lambda_)) if value is not None}
     names = [name.strip() for text in methods for name in text.split(",") if name.strip()]
     check_request(names, preset, settings, device)
+    opened = open_or_make(manifest, data, click.echo)
     plans = plan_bench(
-        open_or_make(manifest, data, click.echo),
+        opened,
         names,
         preset=preset,
         labels=[name.strip() for name in labels.split(",") if name.strip()] if labels else [],
@@ -194,7 +201,7 @@ def bench(
         changes=settings,
         out=out,
         device=device,
-        root=data,
+        root=dataset_root(opened, data),
     )
     _announce(plans)
     print_options(plans)

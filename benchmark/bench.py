@@ -10,14 +10,15 @@ from typing import Any
 
 import torch
 
+from ..core.config import options
 from ..core.errors import UserError, unknown_name
 from ..core.files import write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
-from .cifar import make_cifar
+from .cifar import find_dataset, make_cifar
 from .pictures import draw_comparison
 from .run import Plan, Watcher, execute, plan_run
-from .settings import resolve
+from .settings import RunSettings, resolve
 
 DEFAULT_MANIFEST = Path("data_manifests/cifar10.parquet")
 
@@ -32,10 +33,26 @@ def open_or_make(path: Path | None, data: Path | None, say: Callable[[str], Any]
     """
     if path is not None:
         return Manifest.open(path)
-    if not DEFAULT_MANIFEST.exists():
-        say(f"There is no {DEFAULT_MANIFEST} yet: making it, as 'noisyfer make-cifar --rates 0.2,0.3,0.4' would.")
+    default = DEFAULT_MANIFEST.with_name("digits.parquet") if str(data) == "digits" else DEFAULT_MANIFEST
+    if not default.exists():
+        say(f"There is no {default} yet: making it, as 'noisyfer make-cifar --rates 0.2,0.3,0.4' would.")
         return make_cifar(data=data)
-    return Manifest.open(DEFAULT_MANIFEST)
+    return Manifest.open(default)
+
+
+def dataset_root(manifest: Manifest, data: Path | None) -> Path | None:
+    """The root that a manifest's references are relative to, for a dataset at `data`; None for the manifest's hint.
+
+    Raises:
+        UserError: there is no such dataset.
+    """
+    if data is None or str(data) == "digits":
+        return None
+    if manifest.header.dataset.name == "cifar10":
+        return find_dataset(data).root  # the folder itself, the one above, an archive: as make-cifar takes them
+    if not data.exists():
+        raise UserError(f"There is no folder or archive {data}; --data must name the dataset's.")
+    return data
 
 
 def check_request(methods: Sequence[str], preset: str | None, changes: Mapping[str, Any], device: str) -> list[str]:
@@ -44,13 +61,20 @@ def check_request(methods: Sequence[str], preset: str | None, changes: Mapping[s
     Raises:
         UserError: an unknown method, preset, option or device, or a value that is not allowed.
     """
-    names = list(METHODS) if "all" in methods else list(dict.fromkeys(methods))
+    named = [name for name in dict.fromkeys(methods) if name != "all"]
+    for name in named:
+        METHODS[name]  # an unknown one raises, also beside "all"
+    names = list(METHODS) if "all" in methods else named
     if not names:
         raise UserError(
             f"No method is named; give one, several with commas between them, or 'all': {', '.join(METHODS)}."
         )
     for name in names:
         resolve(name, _preset(preset, _device(device)), changes)
+    usable = set(options(RunSettings)).union(*(options(METHODS[name].config_class) for name in names))
+    for change in changes:
+        if change not in usable:
+            raise UserError(f"None of {', '.join(names)} has the option {change}; leave it out.")
     return names
 
 
@@ -84,8 +108,6 @@ def plan_bench(
     """
     names = check_request(methods, preset, changes or {}, device)
     chosen_device = _device(device)
-    if root is not None and not root.exists():
-        raise UserError(f"There is no folder or archive {root}; --data must name the dataset's.")
     return [
         plan_run(
             manifest,

@@ -70,6 +70,9 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = ()) -> Ch
         chosen = [manifest.label_set(truth[chosen[0].task])]
         return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
     if uses.labels == "majority":
+        voted_already = [found.name for found in chosen if found.kind == "aggregate"]
+        if voted_already:
+            raise UserError(f"{method} takes a vote itself; {', '.join(voted_already)} is one already. Leave it out.")
         stored = _stored_majority(manifest, names)
         if stored is not None:
             return Choice(names, (_spec(manifest, stored),), None, truth, tuple(notes))
@@ -137,11 +140,14 @@ def _refuse(manifest: Manifest, method: str, chosen: Sequence[LabelSet]) -> None
 
 
 def refuse_missing(manifest: Manifest, method: str, labels: dict[str, Labels], names: Sequence[str]) -> None:
-    """Refuse label sets with missing labels for a method that cannot leave samples out of a set.
+    """Refuse label sets without any label, and ones that lack some for a method that cannot leave samples out.
 
     Raises:
         UserError: naming the first such set and how many labels it lacks.
     """
+    for name in names:
+        if not labels[name].present.any():
+            raise UserError(f"'{name}' in {manifest.path} labels no training image, so {method} has nothing to learn.")
     if METHODS[method].uses.missing:
         return
     for name in names:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import os
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.errors import UserError, first_line
+from ..core.files import whole_folder
 from ..core.streams import rng
-from ..images.cifar import open_cifar10
+from ..images.cifar import NoCifar10, open_cifar10
 from ..images.dataset import ImageDataset
 from ..images.digits import Digits
 from ..manifest import STATUS_OK, Dataset, Header, LabelSet, Manifest, Task, write_manifest
@@ -99,11 +102,14 @@ def find_dataset(data: str | Path | None) -> ImageDataset:
         if str(data) == "digits":
             return Digits()
         return open_cifar10(Path(data))
-    places = [Path(folder) for folder in (os.environ.get(DATA_VARIABLE), DOWNLOAD_FOLDER) if folder]
+    named = os.environ.get(DATA_VARIABLE)
+    if named and not Path(named).exists():
+        raise UserError(f"${DATA_VARIABLE} is {named}, which does not exist. Correct it, or unset it.")
+    places = [Path(folder) for folder in (named, DOWNLOAD_FOLDER) if folder]
     for place in places:
         for name in _FOLDERS:
             if (place / name).exists():
-                with contextlib.suppress(UserError):  # only names are looked at yet: an error says it is not there
+                with contextlib.suppress(NoCifar10):  # a damaged copy is an error, not a reason to look on
                     return open_cifar10(place / name)
     return _download(places)
 
@@ -112,17 +118,22 @@ def _download(places: Sequence[Path]) -> ImageDataset:
     from torchvision.datasets import CIFAR10
 
     printed = io.StringIO()
+    target = DOWNLOAD_FOLDER / "cifar10"
+    if target.exists():
+        raise UserError(f"{target} holds no CIFAR-10, and a download would replace it. Remove it, or use --data PATH.")
     try:
-        with contextlib.redirect_stdout(printed):
-            CIFAR10(str(DOWNLOAD_FOLDER), train=True, download=True)
-    except (OSError, RuntimeError) as error:  # torchvision raises RuntimeError for a wrong checksum
+        # torchvision writes under the final name: into a folder of its own first, so that no part is left behind
+        with whole_folder(target) as folder, contextlib.redirect_stdout(printed):
+            CIFAR10(str(folder), train=True, download=True)
+    except (UserError, OSError, RuntimeError, EOFError, tarfile.TarError, http.client.HTTPException) as error:
+        # torchvision raises RuntimeError for a wrong checksum
         looked = ", ".join(str(place) for place in places)
         raise UserError(
             f"CIFAR-10 was not found in {looked}, and it could not be downloaded ({first_line(error)}). "
             f"Either put cifar-10-python.tar.gz into {DOWNLOAD_FOLDER}/ and run the same command again, or say where "
             "it is with --data PATH. To try noisyfer without it: --data digits."
         ) from error
-    return open_cifar10(DOWNLOAD_FOLDER)
+    return open_cifar10(target)
 
 
 def _flipped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..core.errors import UserError
 from ..core.files import whole_file
 from ..core.streams import rng
 from ..images.reader import read_images
+from ..images.references import split_reference
 from ..manifest import STATUS_OK, Labels, Manifest
 from ..models.methods import Batch
 
@@ -89,19 +91,22 @@ def decode(
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The images as uint8 N×S×S×3: in memory, or memory-mapped from `cache` when they are large.
 
-    The file's name is a hash of root, references and size, and it appears when it is whole, so that a later run finds
-    it and a killed one leaves nothing to find.
+    The file's name is a hash of root, references, size and the packed files' dates, and it appears when it is whole:
+    a later run finds it, a killed one leaves nothing to find, and replaced data is decoded anew.
     """
     shape = (len(references), size, size, 3)
     if len(references) * size * size * 3 <= IN_MEMORY_BYTES:
         images = np.empty(shape, np.uint8)
         _fill(images, root, references, size, progress)
         return images
-    text = "\n".join([str(root.resolve()), str(size), *references])
+    text = "\n".join([str(root.resolve()), str(size), *_versions(root, references), *references])
     file = cache / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npy"
     if not file.exists():
         with whole_file(file) as temporary:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            with temporary.open("r+b") as reserved:
+                # a hole in a mapped file on a full disk kills the process; asking for the space first is an error
+                os.posix_fallocate(reserved.fileno(), 0, temporary.stat().st_size)
             _fill(mapped, root, references, size, progress)
             mapped.flush()
             del mapped
@@ -111,6 +116,13 @@ def decode(
             f"{file} holds {opened.dtype} {opened.shape}; uint8 {shape} was expected. Remove it and try again."
         )
     return opened
+
+
+def _versions(root: Path, references: Sequence[str]) -> list[str]:
+    """Size and date of the packed files, so that replaced data is not taken for the old."""
+    packed = sorted({file for file, row in map(split_reference, references) if row is not None})
+    files = [root] if root.is_file() else [path for path in (root / file for file in packed) if path.is_file()]
+    return [f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
 
 
 def _fill(target: Any, root: Path, references: Sequence[str], size: int, progress: Progress | None) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from ..core.errors import UserError, first_line
-from ..core.files import read_json, remove_leftovers, whole_file, write_failure, write_json
+from ..core.files import finite, read_json, remove_leftovers, whole_file, write_failure, write_json
 
 
 def identity(config: Mapping[str, Any], manifest_fingerprint: str) -> str:
@@ -71,6 +72,9 @@ class RunFolder:
         except BlockingIOError:
             os.close(handle)
             raise UserError(f"Another process is working on {self.path}. Wait for it, or stop it first.") from None
+        except OSError as error:  # such as a network file system without locks
+            os.close(handle)
+            raise write_failure(self.path, error) from error
         try:
             remove_leftovers(self.path)
             yield
@@ -100,7 +104,7 @@ class RunFolder:
 
     def save(self, epoch: int, state: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         """Record an epoch: the metrics first, then the checkpoint that makes it count."""
-        text = "".join(json.dumps(row) + "\n" for row in rows)
+        text = "".join(json.dumps(finite(row), allow_nan=False) + "\n" for row in rows)
         with whole_file(self.metrics) as temporary:
             temporary.write_text(text, encoding="utf-8")
         with whole_file(self.checkpoint) as temporary:
@@ -129,12 +133,18 @@ class RunFolder:
         return epoch, state, rows[:epoch]
 
     def clear(self) -> None:
-        """Forget result, checkpoint and metrics, so that the run starts over."""
-        for file in (self.result, self.checkpoint, self.metrics):
-            file.unlink(missing_ok=True)
+        """Forget everything but the lock, so that the run starts over."""
+        try:
+            for entry in self.path.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != ".lock":
+                    entry.unlink()
+        except OSError as error:
+            raise write_failure(self.path, error) from error
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between two nested configurations, as `name: old → new`."""
     found = []
     for key in dict.fromkeys([*old, *new]):
@@ -142,7 +152,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after)
         elif before != after:
-            found.append(f"{prefix}{key}: {before} → {after}")
+            found.append(f"{key}: {before} → {after}")
     return found
 
 

@@ -115,29 +115,14 @@ def print_options(plans: Sequence[Plan]) -> None:
 
 
 def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> None:
-    """The results, headline first: the last epoch's score; the best epoch's is an oracle, chosen by test labels."""
-    metric = results[0]["metric"]
-    title = f"Test {metric} after the last epoch"
-    table = Table(title=title, title_justify="left")
-    columns = ("method", "learns from", f"last {metric}", "first head", "oracle (epoch)", "agrees noisy", "agrees true")
+    """The results, a row a run and task; the last epoch's score is the headline, the best epoch's an oracle."""
+    table = Table(title="Test scores after the last epoch", title_justify="left")
+    columns = ("method", "learns from", "metric", "last", "first head", "oracle (epoch)", "agrees noisy", "agrees true")
     for name in (*columns, "epochs", "time"):
-        table.add_column(name, justify="left" if name in columns[:2] else "right")
+        table.add_column(name, justify="left" if name in columns[:3] else "right")
     for plan, result in zip(plans, results, strict=True):
-        last, oracle = result["last"], result["oracle"]
-        task = next(iter(last["test"]))
-        heads = [scores[metric] for scores in last["heads"].values() if metric in scores]
-        noisy = [last["agreement"][name] for name in plan.choice.labels]
-        table.add_row(
-            plan.config.method,
-            escape(", ".join(spec.name for spec in plan.choice.specs)),
-            f"[bold]{last['test'][task][metric]:.4f}[/]",
-            f"{heads[0]:.4f}" if heads else "",
-            f"{main_score(oracle['test'])[1]:.4f} ({oracle['epoch']})",
-            f"{sum(noisy) / len(noisy):.3f}",
-            f"{last['agreement'][plan.choice.truth[task]]:.3f}",
-            str(last["epoch"]),
-            duration(sum(result["seconds"].values())),
-        )
+        for task in result["last"]["test"]:
+            table.add_row(*_row(plan, result, task))
     out = console()
     out.print(table)
     out.print("oracle: the best epoch by test labels, for reading only. agrees: predictions on training images.")
@@ -145,6 +130,31 @@ def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> 
         out.print(f"{plan.config.method}: {escape(str(plan.folder.path))}")
     if len(plans) > 1:
         out.print(f"comparison: {escape(str(comparison_folder(plans)))}")
+
+
+def _row(plan: Plan, result: Mapping[str, Any], task: str) -> list[str]:
+    last, oracle, sets = result["last"], result["oracle"], plan.manifest.header.label_sets
+    metric = "accuracy" if "accuracy" in last["test"][task] else "ccc"
+    heads = [scores[metric] for name, scores in last["heads"].items() if sets[name].task == task]
+    noisy = [last["agreement"][name] for name in plan.choice.labels if sets[name].task == task]
+    known = [value for value in noisy if value is not None]
+    return [
+        plan.config.method,
+        escape(", ".join(spec.name for spec in plan.choice.specs if spec.task == task)),
+        escape(f"{task} {metric}"),
+        f"[bold]{_score(last['test'][task][metric], 4)}[/]",
+        _score(heads[0], 4) if heads else "",
+        f"{_score(oracle['test'][task][metric], 4)} ({oracle['epoch']})",
+        _score(sum(known) / len(known) if known else None, 3),
+        _score(last["agreement"][plan.choice.truth[task]], 3),
+        str(last["epoch"]),
+        duration(sum(result["seconds"].values())),
+    ]
+
+
+def _score(value: float | None, digits: int) -> str:
+    """A score, or a dash where nothing was labelled."""
+    return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,8 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,17 +18,16 @@ import torch
 
 from .. import __version__
 from ..core.errors import UserError
-from ..core.files import write_json
+from ..core.files import write_failure, write_json
 from ..core.streams import rng, stream_seed
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, Method, Problem
-from ..models.networks.layers import IMAGE_SIZES
 from .choose import Choice, choose, refuse_missing, vote
 from .data import Feed, SplitData, load_split
 from .folder import RunFolder, differences, identity
 from .metrics import accuracy, confusion, task_scores
 from .settings import RunConfig, resolve
-from .train import predictions, repeatable, train_epoch
+from .train import check_weights, predictions, repeatable, train_epoch
 
 
 class Watcher(Protocol):
@@ -96,9 +96,6 @@ def plan_run(
         UserError: an unknown name, a value out of range, labels that the method cannot use.
     """
     settings, options = resolve(method, preset, changes or {})
-    if settings.image_size not in IMAGE_SIZES:
-        sizes = ", ".join(map(str, IMAGE_SIZES))
-        raise UserError(f"image_size is {settings.image_size}; the networks are defined for {sizes} pixels.")
     choice = choose(manifest, method, labels)
     config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, settings, options)
     stem = f"{manifest.path.stem}-{method}-seed{seed}"
@@ -157,6 +154,7 @@ def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
             losses = train_epoch(
                 method, train_feed, seed=config.seed, epoch=epoch, batch_size=settings.batch_size, on_step=on_step
             )
+            check_weights(method, epoch)
             trained = time.perf_counter()
             row = {"epoch": epoch + 1, "losses": losses, **_evaluate(plan, method, test, test_feed, agreement_feed)}
             row["seconds"] = {"training": trained - began, "evaluation": time.perf_counter() - trained}
@@ -317,15 +315,30 @@ class _TensorBoard:
     def __init__(self, folder: Path, epochs_done: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epochs_done + 1)
+        self.folder = folder / "tensorboard"
+        with self._writing():
+            self.writer = SummaryWriter(str(self.folder), purge_step=epochs_done + 1)
 
     def __enter__(self) -> _TensorBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.writer.close()
+        with self._writing():
+            self.writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise write_failure(self.folder, error) from error
 
     def add(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch's figures."""
+        with self._writing():
+            self._add(row)
+
+    def _add(self, row: Mapping[str, Any]) -> None:
         for group in ("losses", "agreement"):
             for name, value in row[group].items():
                 self.writer.add_scalar(f"{group}/{name}", value, row["epoch"])

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ..core.config import option, options, to_dict, with_settings
-from ..core.errors import unknown_name
+from ..core.errors import UserError, unknown_name
 from ..models.methods import METHODS, TrainingConfig
+from ..models.networks.layers import IMAGE_SIZES
 
 
 @dataclass(frozen=True)
@@ -110,4 +111,13 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
     values = {**PRESETS[preset], **changes}
     settings = with_settings(RunSettings(), {name: value for name, value in values.items() if name in of_run})
     chosen = with_settings(config_class(), {name: value for name, value in values.items() if name in of_method})
+    if settings.image_size not in IMAGE_SIZES:
+        sizes = ", ".join(map(str, IMAGE_SIZES))
+        raise UserError(f"image_size is {settings.image_size}; the networks are defined for {sizes} pixels.")
+    start = getattr(chosen, "start_epoch", 0)
+    if start >= settings.epochs:
+        raise UserError(
+            f"start_epoch is {start} and epochs {settings.epochs}: the adversarial part of {method} would never begin. "
+            "Train longer, or add --set start_epoch=0."
+        )
     return settings, chosen

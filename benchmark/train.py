@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,6 +84,20 @@ def _collect(pending: list[dict[str, Tensor]], sums: dict[str, float], epoch: in
     return latest
 
 
+def check_weights(method: Method, epoch: int) -> None:
+    """Refuse weights that the epoch's last step has spoilt after its losses were computed.
+
+    Raises:
+        TrainingDiverged: a parameter is not finite.
+    """
+    for name, network in method.networks.items():
+        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+            raise TrainingDiverged(
+                f"The weights of the {name} are no longer finite after epoch {epoch + 1}. The checkpoint of the epoch "
+                "before is kept. A smaller learning_rate or lambda may help (--set learning_rate=…)."
+            )
+
+
 def predictions(method: Method, feed: Feed) -> tuple[dict[str, Any], dict[str, Any]]:
     """Predictions for all images of a feed, in order: by task, and by label set where the method has a head a set.
 
@@ -110,6 +125,8 @@ def repeatable() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled()
     warn_before = torch.is_deterministic_algorithms_warn_only_enabled()
     fill_before = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    # cuBLAS reads this when it starts, and repeats its sums only with a fixed workspace
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # no code here reads memory it has not written, so filling every new tensor would only cost time
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

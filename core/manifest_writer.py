@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
 from .files import whole_file, whole_folder
-from .schema import Header, ManifestError, arrow_schema
+from .schema import METADATA_KEY, Header, ManifestError, arrow_schema
 
 SHARD_ROWS = 1_000_000
 _GROUP_ROWS = 65_536
@@ -44,6 +44,8 @@ def manifest_writer(
     path = Path(path)
     if folder:
         _refuse_foreign(path)
+    else:
+        _refuse_other_file(path)
     shards = _Shards(path, arrow_schema(header), shard_rows if folder else None)
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target
@@ -64,6 +66,23 @@ def _refuse_foreign(folder: Path) -> None:
         raise UserError(
             f"Cannot write the manifest folder {folder}: it holds '{foreign[0]}', which is no shard of a manifest and "
             "would be deleted. Choose another name, or empty the folder first."
+        )
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Refuse to replace a file that is no manifest, whole or damaged: somebody's notes, or a dataset."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as stream:
+        other = stream.read(4) != b"PAR1"
+    if not other:
+        try:
+            other = METADATA_KEY not in (pq.read_metadata(path).metadata or {})
+        except (pa.ArrowException, OSError):
+            other = False  # a damaged Parquet file: writing it anew is the remedy
+    if other:
+        raise UserError(
+            f"Cannot write the manifest {path}: a file that is no manifest stands there. Choose another name."
         )
 
 

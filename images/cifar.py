@@ -165,6 +165,10 @@ class Cifar10:
         return f"{self.root}: {file}" if self.held else str(self.root / file)
 
 
+class NoCifar10(UserError):
+    """A folder that holds nothing of the kind, where a damaged or incomplete copy would be another error."""
+
+
 def open_cifar10(path: Path) -> Cifar10:
     """Find CIFAR-10 in a folder or archive; of several layouts in a folder: Python, then Parquet, then binary.
 
@@ -200,7 +204,7 @@ def _from_folder(path: Path) -> Cifar10:
     if found is None:
         entries = sorted(entry.name for entry in path.iterdir())
         held = ", ".join(entries[:8]) + (" …" if len(entries) > 8 else "") if entries else "nothing"
-        raise UserError(f"There is no CIFAR-10 in {path}, which holds {held}. {_EXPECTED}")
+        raise NoCifar10(f"There is no CIFAR-10 in {path}, which holds {held}. {_EXPECTED}")
     return found
 
 

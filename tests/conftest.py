@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from noisyfer.manifest import Manifest
+
+# a failing assertion of these shows its values, as in a test file
+pytest.register_assert_rewrite("manifest_rows", "messages", "method_builders", "network_checks")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,3 +45,26 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NOISYFER_DATA", raising=False)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """That files are flushed is tested in test_files; elsewhere it would only wait, a thousand times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where `manifest` lies, or another one is to be written."""
+    return tmp_path / "m.parquet"
+
+
+@pytest.fixture
+def manifest(path: Path) -> Manifest:
+    """Twenty rows of `manifest_rows.HEADER`."""
+    from manifest_rows import HEADER, rows
+    from noisyfer.manifest import write_manifest
+
+    return write_manifest(path, HEADER, [rows(20)])

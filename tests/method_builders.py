@@ -11,28 +11,14 @@ from noisyfer.models.methods.proposed import Proposed
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
-
-
 SIZE = 32
-
-
 WIDTH = 1 / 16
-
-
 ROWS = 8
-
-
 LATENT = 100
 
-
 CLASSES = tuple(LabelSetSpec(f"class_flip{rate}", "class", 10) for rate in (20, 30, 40))
-
-
 EXPRESSION = LabelSetSpec("expression_raf", "expression", 7)
-
-
 AFFECT = LabelSetSpec("va_affectnet", "va", 2, continuous=True)
-
 
 KINDS: dict[str, tuple[LabelSetSpec, ...]] = {
     "one": CLASSES[:1],
@@ -55,8 +41,6 @@ def kinds_of(name: str) -> list[str]:
 
 
 EVERY = [pytest.param(name, KINDS[kind], id=f"{name}-{kind}") for name in METHODS for kind in kinds_of(name)]
-
-
 ONE_EACH = [pytest.param(name, KINDS[kinds_of(name)[-1]], id=name) for name in METHODS]
 
 

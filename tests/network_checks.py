@@ -11,11 +11,7 @@ import torch
 from torch import Tensor, nn
 
 WIDTH = 1 / 16
-
-
 LATENT = 100
-
-
 CASES = [
     pytest.param(32, (10, 10, 10), id="32-three-sets"),
     pytest.param(32, (2,), id="32-va-alone"),

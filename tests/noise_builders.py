@@ -7,14 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from noisyfer.benchmark.noise import (
-    CleanLabels,
-)
+from noisyfer.benchmark.noise import CleanLabels
 from noisyfer.core.errors import UserError
 
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 
 

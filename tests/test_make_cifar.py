@@ -133,6 +133,39 @@ def test_where_nothing_can_be_downloaded_both_remedies_are_named(here: Path, mon
     assert not (here / "data_manifests").exists()
 
 
+def test_a_matrix_file_cannot_pass_for_the_truth(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "clean.csv", np.full((10, 10), 0.1), delimiter=",")
+    manifest = make_cifar(data="digits", noise=f"matrix:{tmp_path / 'clean.csv'}", out=tmp_path / "m.parquet")
+    assert set(manifest.header.label_sets) == {"class_clean", "class_matrix-clean"}
+    assert manifest.header.label_sets["class_clean"].kind == "human"
+    assert manifest.labels("class_clean").present.all()
+
+
+def test_a_damaged_copy_is_named_and_not_looked_past(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "datasets").mkdir()
+    (here / "datasets" / "cifar-10-python.tar.gz").write_bytes(b"\x1f\x8b half an archive")
+    with pytest.raises(UserError, match=r"cifar-10-python\.tar\.gz"):
+        find_dataset(None)
+    monkeypatch.setenv("NOISYFER_DATA", str(here / "mistyped"))
+    with pytest.raises(UserError, match="mistyped, which does not exist"):
+        find_dataset(None)
+
+
+def test_a_file_that_is_no_manifest_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    pq.write_table(
+        pq.read_table(make_cifar((0.2,), data="digits", out=tmp_path / "m.parquet").path), tmp_path / "m.parquet"
+    )
+    other = pq.read_table(tmp_path / "m.parquet").replace_schema_metadata(None)
+    pq.write_table(other, tmp_path / "other.parquet")
+    for name in ("notes.txt", "other.parquet"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(UserError, match="no manifest stands there"):
+            make_cifar((0.2,), data="digits", out=tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    make_cifar((0.3,), data="digits", out=tmp_path / "m.parquet")
+
+
 def test_a_manifest_and_its_data_can_be_moved_together(here: Path) -> None:
     write_python(here / "project" / "datasets", tiny_cifar())
     (here / "project").mkdir(exist_ok=True)

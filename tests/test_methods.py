@@ -6,18 +6,7 @@ import io
 
 import pytest
 import torch
-from method_builders import (
-    EVERY,
-    KINDS,
-    ONE_EACH,
-    build,
-    equal_states,
-    flat,
-    kinds_of,
-    make_batch,
-    parameters,
-    same,
-)
+from method_builders import EVERY, KINDS, ONE_EACH, build, equal_states, flat, kinds_of, make_batch, parameters, same
 from noisyfer.core.errors import UserError
 from noisyfer.models.methods import METHODS, LabelSetSpec
 from noisyfer.models.methods.base import unit_images

@@ -9,12 +9,7 @@ import pytest
 import torch
 from network_checks import WIDTH, close, compare, draw, twins, unsettle
 from noisyfer.models.networks import Decoder, Discriminator
-from noisyfer.models.networks.layers import (
-    SelfAttention,
-    conv3x3_then_average,
-    normed_conv,
-    normed_linear,
-)
+from noisyfer.models.networks.layers import SelfAttention, conv3x3_then_average, normed_conv, normed_linear
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 from network_checks import LATENT, WIDTH
 from noisyfer.models.networks import Decoder, Discriminator, Encoder, VGGClassifier
-from noisyfer.models.networks.layers import (
-    check_image_size,
-    scaled,
-)
+from noisyfer.models.networks.layers import check_image_size, scaled
 from torch import nn
-
-pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def parameters(network: nn.Module) -> int:

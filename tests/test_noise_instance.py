@@ -8,11 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from noise_builders import CIFAR, balanced, refusal
-from noisyfer.benchmark.noise import (
-    CleanLabels,
-    measured_rate,
-    noise_model,
-)
+from noisyfer.benchmark.noise import CleanLabels, measured_rate, noise_model
 from noisyfer.core.streams import rng
 from scipy import stats
 

@@ -23,8 +23,6 @@ from noisyfer.core.streams import rng
 
 # FACTS.md, "The real noise of machine labels", in RAF-DB's order as it is printed there
 RAF_ORDER = ("surprise", "fear", "disgust", "happy", "sad", "anger", "neutral")
-
-
 RAF_TABLE = (
     (0.65, 0.19, 0.00, 0.02, 0.02, 0.02, 0.09),
     (0.13, 0.49, 0.02, 0.12, 0.09, 0.10, 0.05),
@@ -34,8 +32,6 @@ RAF_TABLE = (
     (0.02, 0.04, 0.10, 0.04, 0.04, 0.73, 0.04),
     (0.03, 0.01, 0.01, 0.03, 0.07, 0.05, 0.81),
 )
-
-
 RAF_COUNTS = {
     "surprise": 1290,
     "fear": 281,
@@ -58,8 +54,6 @@ def write_matrix(tmp_path: Path) -> Callable[[str], str]:
 
 
 THREE = "0.7,0.2,0.1\n0.05,0.9,0.05\n0.5,0.25,0.25\n"
-
-
 THREE_VALUES = np.array([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.5, 0.25, 0.25]])
 
 

@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from noise_builders import CIFAR, EXPRESSIONS, any_rate, balanced, numbered, refusal
-from noisyfer.benchmark.noise import (
-    NOISE_MODELS,
-    CleanLabels,
-    measured_rate,
-    noise_model,
-    transition_matrix,
-)
+from noisyfer.benchmark.noise import NOISE_MODELS, CleanLabels, measured_rate, noise_model, transition_matrix
 from noisyfer.core.streams import rng
 from scipy import stats
 

@@ -7,10 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from noise_builders import any_rate, refusal
-from noisyfer.benchmark.noise import (
-    annotator_names,
-    parse_rates,
-)
+from noisyfer.benchmark.noise import annotator_names, parse_rates
 
 
 def test_rates_are_read() -> None:

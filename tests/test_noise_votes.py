@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from noisyfer.benchmark.noise import (
-    majority_vote,
-    measured_rate,
-    transition_matrix,
-)
+from noisyfer.benchmark.noise import majority_vote, measured_rate, transition_matrix
 from noisyfer.core.streams import rng
 from scipy import stats
 

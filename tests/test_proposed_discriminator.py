@@ -7,16 +7,7 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import (
-    AFFECT,
-    CLASSES,
-    ROWS,
-    build,
-    build_proposed,
-    make_batch,
-    same,
-    slopes,
-)
+from method_builders import AFFECT, CLASSES, ROWS, build, build_proposed, make_batch, same, slopes
 from noisyfer.models.methods.proposed import Proposed, ProposedConfig
 from torch import Tensor
 

@@ -8,15 +8,7 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import (
-    AFFECT,
-    CLASSES,
-    EXPRESSION,
-    LATENT,
-    SIZE,
-    build_proposed,
-    make_batch,
-)
+from method_builders import AFFECT, CLASSES, EXPRESSION, LATENT, SIZE, build_proposed, make_batch
 from noisyfer.models.methods.base import unit_images
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -8,16 +8,7 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import (
-    AFFECT,
-    CLASSES,
-    EXPRESSION,
-    LATENT,
-    ROWS,
-    SIZE,
-    build_proposed,
-    make_batch,
-)
+from method_builders import AFFECT, CLASSES, EXPRESSION, LATENT, ROWS, SIZE, build_proposed, make_batch
 from noisyfer.models.methods import Batch, LabelSetSpec, proposed
 from noisyfer.models.methods.proposed import Proposed
 from torch import Tensor, nn

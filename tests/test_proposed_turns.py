@@ -7,17 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from method_builders import (
-    CLASSES,
-    KINDS,
-    build_proposed,
-    equal_states,
-    flat,
-    make_batch,
-    parameters,
-    same,
-    slopes,
-)
+from method_builders import CLASSES, KINDS, build_proposed, equal_states, flat, make_batch, parameters, same, slopes
 from noisyfer.models.methods.proposed import Proposed
 from torch import nn
 

@@ -330,6 +330,55 @@ def test_a_truth_without_test_labels_is_a_sentence(faces: Path, tmp_path: Path) 
         execute(plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_model"]))
 
 
+def test_a_set_without_training_labels_is_a_sentence(faces: Path, tmp_path: Path) -> None:
+    table = Manifest.open(faces).read()
+    column = table.schema.get_field_index("expression_gappy")
+    emptied = table.set_column(column, "expression_gappy", pa.array([None] * 24, pa.int16()))
+    write_manifest(faces, Manifest.open(faces).header, [emptied])
+    with pytest.raises(UserError, match="labels no training image"):
+        execute(plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_gappy"]))
+
+
+def test_one_table_holds_runs_with_different_metrics(faces: Path, tmp_path: Path, capsys: Any) -> None:
+    from noisyfer.benchmark.present import print_table
+
+    plans = [
+        plan(faces, "vgg-all", tmp_path, labels=["expression_model"]),
+        plan(faces, "proposed", tmp_path, labels=["va_model", "expression_model"]),
+    ]
+    print_table(plans, [execute(planned) for planned in plans])
+    printed = capsys.readouterr().out
+    assert printed.count("expression accuracy") == 2
+    assert printed.count("va ccc") == 1
+
+
+def test_a_vote_over_a_vote_is_refused(digits_manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="class_majority is one already"):
+        plan(digits_manifest, "vgg-majority", tmp_path, labels=["class_flip20", "class_majority"])
+
+
+def test_an_adversarial_part_that_would_never_begin_is_refused(digits_manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="would never begin"):
+        plan(digits_manifest, "proposed", tmp_path, changes={"start_epoch": 2})
+
+
+def test_weights_that_are_not_finite_are_not_saved(
+    digits_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(digits_manifest, "vgg-all", tmp_path, changes={"batch_size": 96})  # one step an epoch
+    original = VGGAll.update
+
+    def spoilt(self: VGGAll, batch: Any) -> dict[str, torch.Tensor]:
+        losses = original(self, batch)
+        next(self.network.parameters()).data.fill_(float("nan"))
+        return losses
+
+    monkeypatch.setattr(VGGAll, "update", spoilt)
+    with pytest.raises(TrainingDiverged, match="weights of the classifier are no longer finite after epoch 1"):
+        execute(planned)
+    assert not planned.folder.checkpoint.exists()
+
+
 def test_continuous_labels_are_refused_or_left_out_with_a_note(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vgg-all learns from categorical labels only and cannot use va_model"):
         plan(faces, "vgg-all", tmp_path, labels=["expression_model", "va_model"])

@@ -8,18 +8,11 @@ import math
 import oracles
 import pytest
 import torch
-from method_builders import (
-    CLASSES,
-    EVERY,
-    ROWS,
-    build,
-    make_batch,
-)
+from method_builders import CLASSES, EVERY, ROWS, build, make_batch
 from noisyfer.models.methods import LabelSetSpec
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("seeded")
-
 
 VGG = [param for param in EVERY if param.values[0] in ("vgg-clean", "vgg-majority", "vgg-all")]
 

@@ -37,7 +37,9 @@ class MatrixNoise(NoiseModel):
             source: where it comes from, for the provenance.
         """
         self.name = PREFIX + name
-        self.stem = re.sub(r"[^a-z0-9]+", "-", Path(name).stem.casefold()).strip("-") or "matrix"
+        stem = re.sub(r"[^a-z0-9]+", "-", Path(name).stem.casefold()).strip("-") or "matrix"
+        # these annotators are the truth and its vote; a matrix of that name must not pass for them
+        self.stem = f"matrix-{stem}" if stem in ("clean", "human", "majority") else stem
         self.formula = (
             f"a sample of class i gets class j with probability T_ij of {self.name}; with a rate, the off-diagonal "
             f"entries are scaled by one factor to that expected rate ({source})"

@@ -158,7 +158,7 @@ class Synthesis:
 
     Attributes:
         images: rows×K×3×S×S in [-1, 1].
-        classes: the task whose class changes from column to column.
+        task: the task whose class changes from column to column.
     """
 
     images: Tensor
