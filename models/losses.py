@@ -36,7 +36,8 @@ def concordance(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     """Lin's concordance correlation coefficient over the labelled samples, in [-1, 1], with biased variances.
 
     CCC = 2·cov(p, y) / (var(p) + var(y) + (mean(p) − mean(y))²), each moment divided by n (Lin 1989). With fewer than
-    two labelled samples, or no variance at all on both sides, it is 0.
+    two labelled samples, or no variance at all on both sides, it is 0; a denominator below 1e-8 counts as 1e-8, which
+    keeps the gradient bounded where both sides are nearly constant.
 
     Args:
         predicted: B.
