@@ -268,7 +268,7 @@ class Manifest:
         """
         parent = {"file": self.path.name, "sha256": self.fingerprint}
         header = self.header.with_label_set(label_set, (parent,))
-        header = replace(header, dataset=header.dataset.seen_from(Path(out).parent, self.path.parent))
+        header = header.seen_from(Path(out).parent, self.path.parent)
         added = self._new_columns(label_set, columns)
 
         def extended() -> Iterator[pa.Table]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from ..core.errors import UserError, first_line
-from ..core.files import finite, read_json, remove_leftovers, whole_file, write_failure, write_json
+from ..core.files import finite, locked, read_json, whole_file, write_failure, write_json
 
 
 def identity(config: Mapping[str, Any], manifest_fingerprint: str) -> str:
@@ -55,31 +54,9 @@ class RunFolder:
         """Written last: its presence says that the run is finished."""
         return self.path / "result.json"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for one process.
-
-        Raises:
-            UserError: another process holds it, or it cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise write_failure(self.path, error) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise UserError(f"Another process is working on {self.path}. Wait for it, or stop it first.") from None
-        except OSError as error:  # such as a network file system without locks
-            os.close(handle)
-            raise write_failure(self.path, error) from error
-        try:
-            remove_leftovers(self.path)
-            yield
-        finally:
-            os.close(handle)
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the folder for one process; see `core.files.locked`."""
+        return locked(self.path)
 
     def finished(self) -> dict[str, Any] | None:
         """The result of a finished run, or None."""

@@ -22,10 +22,10 @@ from ..core.files import write_failure, write_json
 from ..core.streams import rng, stream_seed
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, Method, Problem
+from ..training.data import Feed, SplitData, load_split
+from ..training.metrics import accuracy, confusion, task_scores
 from .choose import Choice, choose, refuse_missing, vote
-from .data import Feed, SplitData, load_split
 from .folder import RunFolder, differences, identity
-from .metrics import accuracy, confusion, task_scores
 from .settings import RunConfig, resolve
 from .train import check_weights, predictions, repeatable, train_epoch
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.streams import stream_seed
 from ..models.methods import Method
-from .data import Feed
+from ..training.data import Feed
 
 CHECK_EVERY = 50
 """Steps between looks at the losses on a GPU, where a look waits for the device; on a CPU every step is looked at."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -105,6 +106,33 @@ def remove_leftovers(folder: Path) -> int:
     for entry in stale:
         entry.unlink(missing_ok=True)
     return len(stale)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one process, making it where it is missing, and remove what a killed one left there.
+
+    Raises:
+        UserError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise write_failure(folder, error) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"Another process is working on {folder}. Wait for it, or stop it first.") from None
+    except OSError as error:  # such as a network file system without locks
+        os.close(handle)
+        raise write_failure(folder, error) from error
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,6 +25,9 @@ SPLITS = ("train", "val", "test")
 STATUS_OK = "ok"
 REQUIRED = ("id", "split", "image", "status")
 MAX_CLASSES = 2**15
+FACE_BOX = ("face_left", "face_top", "face_right", "face_bottom")
+EYES = ("eye_left_x", "eye_left_y", "eye_right_x", "eye_right_y")
+"""The eye centres that a face is aligned by; left and right as seen in the picture."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _JSON_NOUNS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
@@ -121,13 +124,6 @@ class Dataset:
     root: str = ""
     fingerprint: str = ""
 
-    def seen_from(self, folder: Path, before: Path) -> Dataset:
-        """The same dataset for a manifest in `folder`, where this one was for a manifest in the folder `before`."""
-        folder, before = folder.resolve(), before.resolve()
-        if not self.root or folder == before or Path(self.root).is_absolute():
-            return self
-        return replace(self, root=Path(os.path.relpath(before / self.root, folder)).as_posix())
-
 
 @dataclass(frozen=True)
 class Header:
@@ -138,7 +134,9 @@ class Header:
         tasks: by name.
         label_sets: by name, in the order of their columns.
         parents: of a manifest that was made from others: file name and SHA-256 of each.
-        faces: whether the face columns are there.
+        faces: whether the columns about faces are there.
+        faces_root: the folder that the column `face_image` is relative to, a hint like `dataset.root`; empty where no
+            aligned faces were kept.
         created_by: the version of noisyfer that wrote it.
     """
 
@@ -147,6 +145,7 @@ class Header:
     label_sets: Mapping[str, LabelSet]
     parents: tuple[Mapping[str, str], ...] = ()
     faces: bool = False
+    faces_root: str = ""
     created_by: str = __version__
 
     def __post_init__(self) -> None:
@@ -162,6 +161,11 @@ class Header:
                     owner = taken.get(column, "every sample")
                     raise ManifestError(f"Label set '{name}' claims the column {column!r}, which belongs to {owner}.")
                 taken[column] = f"label set '{name}'"
+
+    def seen_from(self, folder: Path, before: Path) -> Header:
+        """The same header for a manifest in `folder`, where this one was for a manifest in the folder `before`."""
+        dataset = replace(self.dataset, root=_seen_from(self.dataset.root, folder, before))
+        return replace(self, dataset=dataset, faces_root=_seen_from(self.faces_root, folder, before))
 
     def with_label_set(self, label_set: LabelSet, parents: tuple[Mapping[str, str], ...]) -> Header:
         """This header with one more label set and the parents it was made from.
@@ -190,6 +194,7 @@ class Header:
             "label_sets": {name: label_set.to_json() for name, label_set in self.label_sets.items()},
             "parents": [dict(parent) for parent in self.parents],
             "faces": self.faces,
+            "faces_root": self.faces_root,
             "created_by": self.created_by,
         }
         try:
@@ -230,6 +235,7 @@ class Header:
                 label_sets={name: _label_set(name, entry) for name, entry in _part(value, "label_sets", dict).items()},
                 parents=tuple(_texts(parent, "a parent") for parent in _part(value, "parents", list, [])),
                 faces=_part(value, "faces", bool, False),
+                faces_root=_part(value, "faces_root", str, ""),
                 created_by=_part(value, "created_by", str, ""),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -237,14 +243,14 @@ class Header:
 
 
 def sample_columns(*, faces: bool) -> dict[str, pa.DataType]:
-    """The columns every manifest has, and the face columns where a detector ran, with their Arrow types."""
+    """The columns every manifest has, and those about faces where they were looked for, with their Arrow types."""
     import pyarrow as pa
 
     word = pa.dictionary(pa.int32(), pa.string())
     columns = {"id": pa.string(), "split": word, "image": pa.string(), "status": word, "detail": pa.string()}
     if faces:
-        names = ("face_left", "face_top", "face_right", "face_bottom", "face_score")
-        columns |= {name: pa.float32() for name in names}
+        columns |= {name: pa.float32() for name in (*FACE_BOX, "face_score", *EYES)}
+        columns["face_image"] = pa.string()
     return columns
 
 
@@ -284,6 +290,13 @@ def check_columns(header: Header, stored: pa.Schema) -> None:
         found = stored.field(field_.name).type
         if not _same_kind(found, field_.type):
             raise ManifestError(f"column {field_.name!r} is of type {found}; {field_.type} was expected")
+
+
+def _seen_from(hint: str, folder: Path, before: Path) -> str:
+    folder, before = folder.resolve(), before.resolve()
+    if not hint or folder == before or Path(hint).is_absolute():
+        return hint
+    return Path(os.path.relpath(before / hint, folder)).as_posix()
 
 
 def _as_json(value: Any) -> str:

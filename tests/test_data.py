@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from noisyfer.benchmark import data as data_module
-from noisyfer.benchmark.data import CROP_PADDING, Feed, SplitData, crop_and_flip, decode, load_split
 from noisyfer.core.errors import UserError
 from noisyfer.images.digits import Digits
 from noisyfer.manifest import Labels, Manifest
+from noisyfer.training import data as data_module
+from noisyfer.training.data import CROP_PADDING, Feed, SplitData, crop_and_flip, decode, load_split
 
 CPU = torch.device("cpu")
 

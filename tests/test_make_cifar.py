@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from cifar_files import tiny_cifar, write_archive, write_binary, write_parquet, write_python
 from noisyfer.benchmark.cifar import find_dataset, make_cifar
-from noisyfer.benchmark.data import load_split
 from noisyfer.core.errors import UserError
 from noisyfer.images.digits import Digits
 from noisyfer.manifest import Manifest
+from noisyfer.training.data import load_split
 
 NOISY = ("class_flip20", "class_flip30", "class_flip40")
 

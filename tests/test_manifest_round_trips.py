@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest_rows import CLASS, FEELING, FLIP, HEADER, rows
-from noisyfer.core.schema import KINDS, arrow_schema, sample_columns
+from noisyfer.core.schema import EYES, FACE_BOX, KINDS, arrow_schema
 from noisyfer.manifest import STATUS_OK, Dataset, Header, LabelSet, Manifest, Task, manifest_writer, write_manifest
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -89,9 +89,8 @@ def manifests(draw: st.DrawFn) -> Content:
     for label_set in header.label_sets.values():
         kinds |= {column: st.none() | values[role] for role, column in label_set.columns.items()}
     if header.faces:
-        kinds |= {
-            name: st.none() | st.floats(width=32, allow_nan=False) for name in list(sample_columns(faces=True))[5:]
-        }
+        numbers = st.none() | st.floats(width=32, allow_nan=False)
+        kinds |= dict.fromkeys((*FACE_BOX, "face_score", *EYES), numbers) | {"face_image": st.none() | TEXTS}
     drawn = {name: [draw(kind) for _ in ids] for name, kind in kinds.items()}
     return Content(header, {"id": ids, **drawn})
 

@@ -1,0 +1,36 @@
+"""What all commands share: errors as sentences, Ctrl-C as status 130, comma lists."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from ..core.errors import UserError
+
+INTERRUPTED = 130
+
+
+def sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C into status 130."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except UserError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Stopped. Nothing half-written is left. To go on, run the same command again.", err=True)
+            sys.exit(INTERRUPTED)
+
+    return guarded
+
+
+def comma_list(texts: str | Iterable[str] | None) -> list[str]:
+    """The parts of one comma list or of several, without blanks and empty parts."""
+    several = [texts] if isinstance(texts, str) else list(texts or ())
+    return [part.strip() for text in several for part in text.split(",") if part.strip()]
