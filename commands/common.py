@@ -9,18 +9,21 @@ from typing import Any
 
 import click
 
-from ..core.errors import UserError
+from ..core.errors import Stopped, UserError
 
 INTERRUPTED = 130
 
 
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C into status 130."""
+    """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C, heeded or not, into status 130."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except Stopped as stopped:
+            click.echo(str(stopped), err=True)
+            sys.exit(INTERRUPTED)
         except UserError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:

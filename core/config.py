@@ -108,6 +108,18 @@ def to_dict(config: Any) -> dict[str, Any]:
     return {name: getattr(config, field.name) for name, field in options(type(config)).items()}
 
 
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two nested configurations, as `name: old → new`."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after)
+        elif before != after:
+            found.append(f"{key}: {before} → {after}")
+    return found
+
+
 def _convert(name: str, value: Any, kind: Any) -> Any:
     if kind not in (int, float):
         return str(value)

@@ -14,6 +14,10 @@ class UserError(Exception):
     """
 
 
+class Stopped(UserError):
+    """The user asked a job to stop, and it did at a point from which it can go on; the message says how."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not registered: all known names, and the nearest match where there is one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -108,6 +109,13 @@ def remove_leftovers(folder: Path) -> int:
     return len(stale)
 
 
+def remove_unfinished(*paths: Path) -> None:
+    """Delete what killed processes left of these files or folders beside them; their writer must be this one alone."""
+    for path in paths:
+        for entry in path.parent.glob(f"{_TEMPORARY}????????-{glob.escape(path.name)}"):
+            _remove(entry)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one process, making it where it is missing, and remove what a killed one left there.
@@ -164,6 +172,15 @@ def sha256_file(*paths: Path) -> str:
             while block := stream.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def root_hint(root: Path, manifest: Path) -> str:
+    """The root relative to the manifest where both are below the working folder, so that they move together."""
+    here, root = Path.cwd(), root.resolve()
+    folder = manifest.parent.resolve()
+    if root.is_relative_to(here) and folder.is_relative_to(here):
+        return os.path.relpath(root, folder)
+    return str(root)
 
 
 def finite(value: Any) -> Any:

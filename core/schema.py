@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -153,11 +153,12 @@ class Header:
             _check_task(name, task)
             _check_key("Task", name, task.name)
         taken: dict[str, str] = {}
+        reserved = sample_columns(faces=True)
         for name, label_set in self.label_sets.items():
             _check_label_set(name, label_set, self.tasks)
             _check_key("Label set", name, label_set.name)
             for column in label_set.columns.values():
-                if column in taken or column in sample_columns(faces=True):
+                if column in taken or column in reserved:
                     owner = taken.get(column, "every sample")
                     raise ManifestError(f"Label set '{name}' claims the column {column!r}, which belongs to {owner}.")
                 taken[column] = f"label set '{name}'"
@@ -167,18 +168,25 @@ class Header:
         dataset = replace(self.dataset, root=_seen_from(self.dataset.root, folder, before))
         return replace(self, dataset=dataset, faces_root=_seen_from(self.faces_root, folder, before))
 
-    def with_label_set(self, label_set: LabelSet, parents: tuple[Mapping[str, str], ...]) -> Header:
-        """This header with one more label set and the parents it was made from.
+    def with_label_sets(
+        self, added: Iterable[LabelSet], parents: tuple[Mapping[str, str], ...], tasks: Iterable[Task] = ()
+    ) -> Header:
+        """This header with more label sets and tasks, and the parents it was made from.
 
         Raises:
-            ManifestError: the name is taken or the set does not fit the tasks.
+            ManifestError: a name is taken, or a set does not fit the tasks.
         """
-        if label_set.name in self.label_sets:
-            raise ManifestError(
-                f"There is a label set '{label_set.name}' already. Give the annotator another name, or drop the old."
-            )
-        label_sets = {**self.label_sets, label_set.name: label_set}
-        return replace(self, label_sets=label_sets, parents=parents, created_by=__version__)
+        label_sets, every_task = dict(self.label_sets), dict(self.tasks)
+        for task in tasks:
+            if task.name in every_task:
+                raise ManifestError(f"There is a task '{task.name}' already; label sets can be added to it as it is.")
+            every_task[task.name] = task
+        for label_set in added:
+            if label_set.name in label_sets:
+                taken = f"There is a label set '{label_set.name}' already"
+                raise ManifestError(f"{taken}. Give the annotator another name, or drop the old.")
+            label_sets[label_set.name] = label_set
+        return replace(self, tasks=every_task, label_sets=label_sets, parents=parents, created_by=__version__)
 
     def to_json(self) -> str:
         """The text stored under the schema metadata key `noisyfer`.

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from cifar_files import encoded
 from noisyfer.core.errors import UserError
+from noisyfer.core.schema import EYES, FACE_BOX, Dataset, Header, sample_columns
+from noisyfer.images.align import read_face
 from noisyfer.images.digits import Digits
-from noisyfer.manifest import Labels, Manifest
+from noisyfer.manifest import Labels, Manifest, write_manifest
 from noisyfer.training import data as data_module
-from noisyfer.training.data import CROP_PADDING, Feed, SplitData, crop_and_flip, decode, load_split
+from noisyfer.training.augment import CROP_PADDING, crop_and_flip
+from noisyfer.training.data import SplitData, decode, load_split
+from noisyfer.training.feed import Feed
+from PIL import Image
 
 CPU = torch.device("cpu")
 
@@ -70,7 +79,7 @@ def test_a_last_batch_of_one_sample_is_left_out_and_steps_counts_the_batches() -
 def test_augmentation_changes_pixels_but_not_labels_and_repeats_with_the_epoch() -> None:
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (8, 6, 6, 3), dtype=np.uint8)
-    feed = Feed(SplitData(images, {}), CPU, augment=True)
+    feed = Feed(SplitData(images, {}), CPU, augment="crop-flip")
     first, again = next(feed.epoch(0, 0, 8)), next(feed.epoch(0, 0, 8))
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, Feed(SplitData(images, {}), CPU)._batch(first.indices).images)
@@ -118,3 +127,112 @@ def test_a_limit_takes_the_same_random_subset_every_time(digits_manifest: Path) 
 def test_images_can_be_asked_for_in_other_sizes(digits_manifest: Path) -> None:
     loaded = load_split(Manifest.open(digits_manifest), "test", [], size=64, limit=5)
     assert loaded.images.shape == (5, 64, 64, 3)
+
+
+# ---- aligned faces
+
+
+SIDE = 60
+EYES_AT = (20.0, 22.0, 41.0, 25.0)
+
+
+def face_rows(count: int, **changed: dict[int, Any]) -> pa.Table:
+    """Rows `id0` … with the picture `0.png` … and eyes; `changed` replaces values of a column by row."""
+    columns: dict[str, list[Any]] = {
+        "id": [f"id{number}" for number in range(count)],
+        "split": ["train"] * count,
+        "image": [f"{number}.png" for number in range(count)],
+        "status": ["ok"] * count,
+        **{name: [None] * count for name in ("detail", *FACE_BOX, "face_score", "face_image")},
+        **{name: [place] * count for name, place in zip(EYES, EYES_AT, strict=True)},
+    }
+    for name, values in changed.items():
+        for row, value in values.items():
+            columns[name][row] = value
+    kinds = sample_columns(faces=True)
+    arrays = [pa.array(columns[name], getattr(kind, "value_type", kind)).cast(kind) for name, kind in kinds.items()]
+    return pa.Table.from_arrays(arrays, names=list(kinds))
+
+
+def face_manifest(folder: Path, table: pa.Table, faces_root: str = "") -> Manifest:
+    """A manifest in `folder`, with noise as the pictures `0.png` … in `folder/pictures`."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    for number in range(len(table)):
+        Image.fromarray(photograph(number)).save(folder / "pictures" / f"{number}.png")
+    header = Header(Dataset("faces", "pictures"), {}, {}, faces=True, faces_root=faces_root)
+    return write_manifest(folder / "m.parquet", header, [table])
+
+
+def photograph(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def keep(folder: Path, count: int, size: int) -> None:
+    """Faces in one colour, so that they are told from those of the photographs."""
+    faces = [Image.fromarray(np.full((size, size, 3), 10 * number, np.uint8)) for number in range(count)]
+    folder.mkdir()
+    column = pa.array([{"bytes": encoded(face), "path": ""} for face in faces])
+    pq.write_table(pa.table({"image": column}), folder / "part-000000.parquet")
+
+
+def kept_images(count: int) -> dict[int, str]:
+    return {number: f"part-000000.parquet#{number}" for number in range(count)}
+
+
+def test_faces_are_aligned_by_the_manifests_eyes_and_pictures_without_eyes_taken_whole(tmp_path: Path) -> None:
+    table = face_rows(5, eye_left_x={1: None}, eye_right_y={2: None}, eye_right_x={4: 35.0})
+    images = load_split(face_manifest(tmp_path, table), "train", [], size=24).images
+    for number, eyes in enumerate((EYES_AT, None, None, EYES_AT, (20.0, 22.0, 35.0, 25.0))):
+        assert np.array_equal(images[number], read_face(photograph(number), "x", eyes, 24))
+
+
+def test_other_eyes_are_another_file_of_decoded_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_module, "IN_MEMORY_BYTES", 1000)
+    face_manifest(tmp_path, face_rows(3))
+    references, cache = ["0.png", "1.png", "2.png"], tmp_path / "cache"
+    places: list[Any] = [None, [None] * 3, [EYES_AT] * 3, [EYES_AT, None, EYES_AT], [None, EYES_AT, EYES_AT]]
+    found = [decode(tmp_path / "pictures", references, 24, cache=cache, eyes=eyes) for eyes in places]
+    assert len(list(cache.iterdir())) == 4  # no eyes at all, and none of each, are the same
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+    assert np.array_equal(found[3][1], found[0][1])
+    assert np.array_equal(found[3][2], found[2][2])
+
+
+def test_kept_faces_are_read_where_they_are_large_enough(tmp_path: Path) -> None:
+    keep(tmp_path / "kept", 4, 32)
+    manifest = face_manifest(tmp_path, face_rows(4, face_image=kept_images(4)), "kept")
+    for size, kept in ((32, True), (16, True), (33, False)):
+        images = load_split(manifest, "train", [], size=size).images
+        if kept:
+            assert images[:, 0, 0, 0].tolist() == [0, 10, 20, 30]
+            assert (images == images[:, :1, :1]).all()
+        else:
+            assert np.array_equal(images[2], read_face(photograph(2), "x", EYES_AT, size))
+
+
+def test_photographs_are_read_where_a_kept_face_or_the_folder_is_not_there(tmp_path: Path) -> None:
+    keep(tmp_path / "kept", 4, 32)
+    expected = [read_face(photograph(number), "x", EYES_AT, 32) for number in range(4)]
+    some = {**kept_images(4), 1: None}
+    images = load_split(face_manifest(tmp_path, face_rows(4, face_image=some), "kept"), "train", [], size=32).images
+    assert np.array_equal(images, expected)
+    failed = {"face_image": some, "status": {1: "no_face"}, "image": {1: "nowhere.png"}}
+    images = load_split(face_manifest(tmp_path, face_rows(4, **failed), "kept"), "train", [], size=32).images
+    assert images[:, 0, 0, 0].tolist() == [0, 20, 30]  # of the samples that are used, each has one
+    elsewhere = face_manifest(tmp_path, face_rows(4, face_image=kept_images(4)), "elsewhere")
+    assert np.array_equal(load_split(elsewhere, "train", [], size=32).images, expected)
+
+
+def test_a_picture_that_is_gone_or_damaged_is_named(tmp_path: Path) -> None:
+    manifest = face_manifest(tmp_path, face_rows(3))
+    (tmp_path / "pictures" / "1.png").unlink()
+    with pytest.raises(UserError, match=r"'1\.png': there is no such file"):
+        load_split(manifest, "train", [], size=24)
+    (tmp_path / "pictures" / "1.png").write_bytes(b"text")
+    with pytest.raises(UserError, match=r"'1\.png': it is no image"):
+        load_split(manifest, "train", [], size=24)
+    keep(tmp_path / "kept", 2, 32)
+    manifest = face_manifest(tmp_path, face_rows(3, face_image=kept_images(3)), "kept")
+    with pytest.raises(UserError, match=r"part-000000\.parquet#2'.*2 images, 0 to 1"):
+        load_split(manifest, "train", [], size=32)

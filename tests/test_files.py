@@ -20,6 +20,7 @@ from noisyfer.core.errors import UserError
 from noisyfer.core.files import (
     read_json,
     remove_leftovers,
+    remove_unfinished,
     sha256_file,
     temporary_sibling,
     whole_file,
@@ -226,3 +227,13 @@ def test_the_hash_of_several_files_is_that_of_their_bytes_in_order(tmp_path: Pat
     assert sha256_file(first) == hashlib.sha256(b"a" * 3_000_000).hexdigest()
     assert sha256_file(first, second) == hashlib.sha256(b"a" * 3_000_000 + b"b").hexdigest()
     assert sha256_file(second, first) == hashlib.sha256(b"b" + b"a" * 3_000_000).hexdigest()
+
+
+def test_only_what_is_left_of_these_very_files_is_removed(tmp_path: Path) -> None:
+    mine, folder = tmp_path / ".tmp-0123abcd-m.parquet", tmp_path / ".tmp-0123abcd-shards"
+    others = [tmp_path / ".tmp-0123abcd-am.parquet", tmp_path / "m.parquet", tmp_path / ".tmp-0123abcd-m.parquet.json"]
+    folder.mkdir()
+    for file in (mine, folder / "part", *others):
+        file.write_text("x")
+    remove_unfinished(tmp_path / "m.parquet", tmp_path / "shards")
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -1,31 +1,30 @@
-"""Decoded images held once as uint8, and batches of them by index."""
+"""Decoded images of a manifest, held once as uint8."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..core.errors import UserError
 from ..core.files import whole_file
+from ..core.schema import EYES
 from ..core.streams import rng
+from ..images.align import Eyes
+from ..images.decode import UnreadableImage, picture_size
+from ..images.pictures import PictureReader
 from ..images.reader import read_images
 from ..images.references import split_reference
 from ..manifest import STATUS_OK, Labels, Manifest
-from ..models.methods import Batch
 
 IN_MEMORY_BYTES = 256 * 2**20
 """Decoded splits up to this size are held in memory; larger ones are memory-mapped from a file beside the manifest."""
-
-CROP_PADDING = 4
-"""Zero pixels added on each side before a random crop (the usual augmentation of CIFAR-10)."""
 
 Progress = Callable[[int, int], None]
 
@@ -58,6 +57,10 @@ def load_split(
 ) -> SplitData:
     """Decode one split of a manifest and read its labels; samples whose status is not ok are left out.
 
+    Where the manifest says where the eyes are, aligned faces are cut out; a sample without eyes is taken whole. Faces
+    that were kept beside the manifest are read in place of the photographs where every sample that is asked for has one
+    of at least the wanted size; larger ones are made smaller.
+
     Args:
         manifest: where the rows come from.
         split: `train`, `val` or `test`.
@@ -71,43 +74,65 @@ def load_split(
         UserError: the split is empty, or an image cannot be read.
     """
     view = manifest.select(splits=[split])
-    samples = view.read(["image", "status"])
+    faces = manifest.header.faces
+    samples = view.read(["image", "status", *((*EYES, "face_image") if faces else ())])
     usable = np.flatnonzero(np.asarray(samples["status"].cast("string")) == STATUS_OK)
     if not len(usable):
         raise UserError(f"{manifest.path} has no usable sample in the split '{split}'.")
     if 0 < limit < len(usable):
         usable = np.sort(rng(0, "subset", split).choice(usable, limit, replace=False))
-    references = samples["image"].take(usable).to_pylist()
+    samples = samples.take(usable)
     labels = {}
     for name in label_sets:
         read = view.labels(name)
         labels[name] = Labels(read.values[usable], read.present[usable])
-    images = decode(root or manifest.root, references, size, cache=manifest.path.parent / ".images", progress=progress)
+    references, eyes = samples["image"].to_pylist(), _eyes(samples) if faces else None
+    root = root or manifest.root
+    kept = _kept_faces(manifest, samples["face_image"].to_pylist(), size) if faces else None
+    if kept is not None:
+        root, references, eyes = *kept, None
+    images = decode(root, references, size, eyes=eyes, cache=manifest.path.parent / ".images", progress=progress)
     return SplitData(images, labels)
 
 
 def decode(
-    root: Path, references: Sequence[str], size: int, *, cache: Path, progress: Progress | None = None
+    root: Path,
+    references: Sequence[str],
+    size: int,
+    *,
+    cache: Path,
+    eyes: Sequence[Eyes | None] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The images as uint8 N×S×S×3: in memory, or memory-mapped from `cache` when they are large.
 
-    The file's name is a hash of root, references, size and the packed files' dates, and it appears when it is whole:
-    a later run finds it, a killed one leaves nothing to find, and replaced data is decoded anew.
+    The file's name is a hash of root, references, eyes, size and the packed files' dates, and it appears when it is
+    whole: a later run finds it, a killed one leaves nothing to find, and replaced data is decoded anew.
+
+    Args:
+        root: what the references are relative to.
+        references: the images.
+        size: side of the result; others are resized.
+        cache: a folder.
+        eyes: of each image those that its face is aligned by, or None for the whole image; None: all are taken whole.
+        progress: called with images done and images in all.
+
+    Raises:
+        UserError: an image cannot be read.
     """
     shape = (len(references), size, size, 3)
     if len(references) * size * size * 3 <= IN_MEMORY_BYTES:
         images = np.empty(shape, np.uint8)
-        _fill(images, root, references, size, progress)
+        _fill(images, root, references, size, eyes, progress)
         return images
-    text = "\n".join([str(root.resolve()), str(size), *_versions(root, references), *references])
-    file = cache / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npy"
+    file = cache / f"{_cache_key(root, references, size, eyes)}.npy"
     if not file.exists():
         with whole_file(file) as temporary:
             mapped = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             with temporary.open("r+b") as reserved:
                 # a hole in a mapped file on a full disk kills the process; asking for the space first is an error
                 os.posix_fallocate(reserved.fileno(), 0, temporary.stat().st_size)
-            _fill(mapped, root, references, size, progress)
+            _fill(mapped, root, references, size, eyes, progress)
             mapped.flush()
             del mapped
     opened: np.ndarray[Any, np.dtype[np.uint8]] = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -118,6 +143,39 @@ def decode(
     return opened
 
 
+def _eyes(samples: Any) -> list[Eyes | None]:
+    """Of each sample its eyes; None where one of the four numbers is missing."""
+    return [None if None in each else each for each in zip(*(samples[name].to_pylist() for name in EYES), strict=True)]
+
+
+def _kept_faces(manifest: Manifest, references: list[str | None], size: int) -> tuple[Path, list[str]] | None:
+    """The folder and references of the kept faces; None where a sample has none, or they are smaller than wanted.
+
+    All of a manifest's faces were cut out at one size, so the first one tells.
+    """
+    found = [reference for reference in references if reference is not None]
+    if not manifest.header.faces_root or len(found) < len(references):
+        return None
+    root = manifest.path.parent / manifest.header.faces_root
+    if not root.is_dir():
+        return None  # the photographs give the same
+    with PictureReader(root) as reader:
+        first = reader.fetch(found[:1])[0]
+    if isinstance(first, UnreadableImage):
+        raise first
+    kept = len(first) if isinstance(first, np.ndarray) else min(picture_size(first, found[0]))
+    return (root, found) if kept >= size else None
+
+
+def _cache_key(root: Path, references: Sequence[str], size: int, eyes: Sequence[Eyes | None] | None) -> str:
+    digest = hashlib.sha256("\n".join([str(root.resolve()), str(size), *_versions(root, references)]).encode())
+    digest.update("\n".join(["", *references]).encode())
+    if eyes is not None and any(eyes):
+        places = [each or (math.nan,) * 4 for each in eyes]
+        digest.update(np.array(places, "<f8").tobytes())
+    return digest.hexdigest()[:24]
+
+
 def _versions(root: Path, references: Sequence[str]) -> list[str]:
     """Size and date of the packed files, so that replaced data is not taken for the old."""
     packed = sorted({file for file, row in map(split_reference, references) if row is not None})
@@ -125,104 +183,17 @@ def _versions(root: Path, references: Sequence[str]) -> list[str]:
     return [f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
 
 
-def _fill(target: Any, root: Path, references: Sequence[str], size: int, progress: Progress | None) -> None:
+def _fill(
+    target: Any,
+    root: Path,
+    references: Sequence[str],
+    size: int,
+    eyes: Sequence[Eyes | None] | None,
+    progress: Progress | None,
+) -> None:
     done = 0
-    for positions, pixels in read_images(root, references, size):
+    for positions, pixels in read_images(root, references, size, eyes):
         target[positions] = pixels
         done += len(positions)
         if progress is not None:
             progress(done, len(references))
-
-
-class Feed:
-    """Batches by index from one split: no per-image Python, no worker processes, augmentation on the device.
-
-    Args:
-        data: the split.
-        device: where batches go. The images live there too when they are small against its memory.
-        augment: random crops of the zero-padded image and horizontal flips.
-    """
-
-    def __init__(self, data: SplitData, device: torch.device, *, augment: bool = False) -> None:
-        self.device = device
-        self.augment = augment
-        images = torch.from_numpy(np.asarray(data.images)) if data.images.flags.writeable else _shared(data.images)
-        self.images = images.to(device) if device.type == "cuda" and _fits(images, device) else images
-        self.labels = {name: _label_tensor(labels).to(device) for name, labels in data.labels.items()}
-        self.masks = {name: torch.from_numpy(labels.present).to(device) for name, labels in data.labels.items()}
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def epoch(self, seed: int, epoch: int, batch_size: int) -> Iterator[Batch]:
-        """One epoch's batches in the random order of (seed, epoch); a last batch of a single sample is left out."""
-        stream = rng(seed, "epoch", epoch)
-        order = torch.from_numpy(stream.permutation(len(self)))
-        for indices in order.split(batch_size):
-            if len(indices) < 2 <= len(self):
-                return  # a single sample has no batch statistics
-            batch = self._batch(indices)
-            if self.augment:
-                yield Batch(self._augmented(batch.images, stream), batch.labels, batch.masks, batch.indices)
-            else:
-                yield batch
-
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All samples in their order, without augmentation."""
-        for indices in torch.arange(len(self)).split(batch_size):
-            yield self._batch(indices)
-
-    @staticmethod
-    def steps(samples: int, batch_size: int) -> int:
-        """Batches in an epoch of so many samples."""
-        full, rest = divmod(samples, batch_size)
-        return full + (rest > 1 or samples == 1)
-
-    def _batch(self, indices: Tensor) -> Batch:
-        images = self.images[indices.to(self.images.device)].to(self.device, non_blocking=True)
-        indices = indices.to(self.device)
-        labels = {name: values[indices] for name, values in self.labels.items()}
-        masks = {name: mask[indices] for name, mask in self.masks.items()}
-        # stored as B×S×S×3: the permuted view is B×3×S×S in channels_last layout already
-        return Batch(images.permute(0, 3, 1, 2), labels, masks, indices)
-
-    def _augmented(self, images: Tensor, stream: np.random.Generator) -> Tensor:
-        tops, lefts = torch.from_numpy(stream.integers(0, 2 * CROP_PADDING + 1, size=(2, len(images))))
-        flips = torch.from_numpy(stream.integers(0, 2, size=len(images))).bool()
-        return crop_and_flip(images, tops.to(self.device), lefts.to(self.device), flips.to(self.device))
-
-
-def crop_and_flip(images: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor) -> Tensor:
-    """Crop each zero-padded image at its own place and mirror some, in one gather.
-
-    Args:
-        images: uint8 B×3×S×S.
-        tops: B, first row of the crop in the image padded by `CROP_PADDING`, 0 to 2·`CROP_PADDING`.
-        lefts: B, first column, likewise.
-        flips: B, true to mirror left and right.
-    """
-    size = images.shape[-1]
-    padded = torch.nn.functional.pad(images, [CROP_PADDING] * 4)
-    offsets = torch.arange(size, device=images.device)
-    rows = tops[:, None] + offsets  # B×S
-    columns = lefts[:, None] + torch.where(flips[:, None], size - 1 - offsets, offsets)  # B×S
-    samples = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _shared(images: np.ndarray[Any, Any]) -> Tensor:
-    # torch has no read-only tensors and warns about a read-only memory map; nothing here writes to the images
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(images)
-
-
-def _fits(images: Tensor, device: torch.device) -> bool:
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.nbytes < free / 4
-
-
-def _label_tensor(labels: Labels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(labels.values))

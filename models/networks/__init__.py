@@ -3,5 +3,15 @@
 from .decoder import Decoder
 from .discriminator import Discriminator
 from .encoder import Encoder, VGGClassifier, VGGTrunk
+from .teacher import Architecture, TeacherNetwork, build_teacher
 
-__all__ = ["Decoder", "Discriminator", "Encoder", "VGGClassifier", "VGGTrunk"]
+__all__ = [
+    "Architecture",
+    "Decoder",
+    "Discriminator",
+    "Encoder",
+    "TeacherNetwork",
+    "VGGClassifier",
+    "VGGTrunk",
+    "build_teacher",
+]

@@ -16,12 +16,14 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.streams import stream_seed
 from ..models.methods import Method
-from ..training.data import Feed
+from .feed import Feed
 
 CHECK_EVERY = 50
 """Steps between looks at the losses on a GPU, where a look waits for the device; on a CPU every step is looked at."""
 
 EVALUATION_BATCH = 500
+EVALUATION_PIXELS = EVALUATION_BATCH * 64 * 64
+"""Pixels in a batch of an evaluation, at most; larger images come in smaller batches, so that memory is bounded."""
 
 StepCallback = Callable[[int, float], None]
 
@@ -31,7 +33,14 @@ class TrainingDiverged(UserError):
 
 
 def train_epoch(
-    method: Method, feed: Feed, *, seed: int, epoch: int, batch_size: int, on_step: StepCallback | None = None
+    method: Method,
+    feed: Feed,
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    on_step: StepCallback | None = None,
+    weights: np.ndarray[Any, Any] | None = None,
 ) -> dict[str, float]:
     """Train one epoch; returns the mean of each loss over its steps.
 
@@ -44,6 +53,7 @@ def train_epoch(
         epoch: counted from 0.
         batch_size: images per step.
         on_step: called with steps done in this epoch and the latest loss, every `CHECK_EVERY` steps on a GPU.
+        weights: how often each sample is to be drawn; see `Feed.epoch`.
 
     Raises:
         TrainingDiverged: a loss is not finite; says at which step.
@@ -54,7 +64,7 @@ def train_epoch(
     sums: dict[str, float] = {}
     pending: list[dict[str, Tensor]] = []
     step = 0
-    for batch in feed.epoch(seed, epoch, batch_size):
+    for batch in feed.epoch(seed, epoch, batch_size, weights):
         pending.append(method.update(batch))
         step += 1
         if len(pending) == every:
@@ -106,8 +116,9 @@ def predictions(method: Method, feed: Feed) -> tuple[dict[str, Any], dict[str, A
     """
     tasks: dict[str, list[Tensor]] = {}
     sets: dict[str, list[Tensor]] = {}
+    batch_size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (feed.images.shape[1] * feed.images.shape[2])))
     with torch.inference_mode():
-        for batch in feed.in_order(EVALUATION_BATCH):
+        for batch in feed.in_order(batch_size):
             by_task, by_set = method.predict_with_sets(batch.images)
             for store, found in ((tasks, by_task), (sets, by_set)):
                 for name, value in found.items():

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ..core.config import differences
 from ..core.errors import UserError, first_line
 from ..core.files import finite, locked, read_json, whole_file, write_failure, write_json
 
@@ -119,18 +120,6 @@ class RunFolder:
                     entry.unlink()
         except OSError as error:
             raise write_failure(self.path, error) from error
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two nested configurations, as `name: old → new`."""
-    found = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after)
-        elif before != after:
-            found.append(f"{key}: {before} → {after}")
-    return found
 
 
 def _save_tensors(value: dict[str, Any], file: Path) -> None:

@@ -1,0 +1,163 @@
+"""A teacher's network: any body, its outputs cut into the parts of the tasks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...core.errors import UserError
+from .encoder import VGGClassifier
+from .layers import IMAGE_SIZES
+
+VGG = "vgg"
+UNIT = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""Mean and deviation of values in [0, 1] that bring them to [-1, 1]."""
+
+SMALLEST, LARGEST = 16, 1024
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is built from.
+
+    Attributes:
+        name: `vgg`, or a model of timm.
+        width: multiplier of the channel counts (`vgg` only).
+        hidden: units of the two hidden layers (`vgg` only).
+    """
+
+    name: str
+    width: float = 1.0
+    hidden: int = 500
+
+    def __str__(self) -> str:
+        return f"vgg, width {self.width:g}, hidden {self.hidden}" if self.name == VGG else f"timm {self.name}"
+
+
+class TeacherNetwork(nn.Module):
+    """A body with its normalisation before it and one part of its outputs for each task behind it.
+
+    Args:
+        body: maps B×3×S×S floats to B×W, W the sum of the widths.
+        widths: by task, K classes or 2 for valence and arousal; in the order of the outputs.
+        mean: of red, green and blue in [0, 1].
+        std: likewise.
+    """
+
+    def __init__(self, body: nn.Module, widths: Mapping[str, int], mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.body = body
+        self.widths = dict(widths)
+        self.scale: Tensor
+        self.shift: Tensor
+        scale = torch.tensor([1 / (255 * deviation) for deviation in std])
+        shift = torch.tensor([value / deviation for value, deviation in zip(mean, std, strict=True)])
+        # known from the description, so no part of the weights
+        self.register_buffer("scale", scale[:, None, None], persistent=False)
+        self.register_buffer("shift", shift[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map images B×3×S×S of 0 to 255, uint8 or float, to logits B×K and values B×2 by task."""
+        pixels = images.to(torch.float32, memory_format=torch.channels_last)
+        outputs: Tensor = self.body(pixels * self.scale - self.shift)
+        return dict(zip(self.widths, outputs.split(list(self.widths.values()), dim=1), strict=True))
+
+
+def build_teacher(
+    architecture: Architecture, size: int, widths: Mapping[str, int], mean: Sequence[float], std: Sequence[float]
+) -> TeacherNetwork:
+    """A network with fresh weights from torch's generator.
+
+    Args:
+        architecture: what to build.
+        size: S, pixels.
+        widths: by task, outputs.
+        mean: of red, green and blue in [0, 1].
+        std: likewise.
+
+    Raises:
+        UserError: an unknown architecture, or one that cannot take this size.
+    """
+    outputs = sum(widths.values())
+    if architecture.name == VGG:
+        if size not in IMAGE_SIZES:
+            sizes = ", ".join(map(str, IMAGE_SIZES))
+            raise UserError(f"The size is {size} pixels; vgg is defined for {sizes}.")
+        body: nn.Module = VGGClassifier(size, outputs, architecture.width, architecture.hidden)
+        _scale_by_inputs(body)
+        for module in body.modules():
+            if isinstance(module, nn.Linear):
+                # torch's own start shrinks what passes through; without batch norm the teacher then learns nothing but
+                # the frequencies of the classes for its first epochs
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+    else:
+        body = build_timm(architecture.name, outputs, size)
+    return TeacherNetwork(body, widths, mean, std)
+
+
+def _scale_by_inputs(network: nn.Module) -> None:
+    """Draw every convolution's weights with the deviation sqrt(2 / (9 · input channels)) of He et al. (2015).
+
+    It keeps the size of the features from layer to layer. The paper's encoder, scaled by the output channels, shrinks
+    them whenever the channels double, and on two thousand faces learns the class frequencies alone for much longer.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the pixels, in [0, 1], that an architecture's published weights were trained with.
+
+    Raises:
+        UserError: an unknown architecture.
+    """
+    if name == VGG:
+        return UNIT
+    settings = timm_settings(name)
+    return tuple(settings.mean), tuple(settings.std)
+
+
+def timm_settings(name: str) -> Any:
+    """What timm says about a model: `mean`, `std`, `classifier`, `fixed_input_size`.
+
+    Raises:
+        UserError: an unknown name; the nearest ones are told.
+    """
+    import timm
+
+    if "/" in name or ":" in name or not timm.is_model(name):
+        known = {entry.casefold(): entry for entry in [VGG, *timm.list_models()]}
+        near = [known[entry] for entry in difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)]
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UserError(
+            f"There is no architecture named '{name}'.{hint} Known: vgg, and the {len(known) - 1} models of timm that "
+            "timm.list_models() names."
+        )
+    return timm.get_pretrained_cfg(name, allow_unregistered=False) or timm.get_pretrained_cfg("resnet18")
+
+
+def build_timm(name: str, outputs: int, size: int) -> nn.Module:
+    """A model of timm with fresh weights; nothing is fetched.
+
+    Raises:
+        UserError: an unknown name, or a model that cannot take images of this size.
+    """
+    import timm
+
+    settings = timm_settings(name)
+    # models with a grid of patches have weights for its places; the others take any size
+    sized: dict[str, Any] = {"img_size": size} if settings.fixed_input_size else {}
+    try:
+        body: nn.Module = timm.create_model(name, pretrained=False, num_classes=outputs, **sized)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"timm cannot build {name} for images of {size} pixels: {error}.") from error
+    if not SMALLEST <= size <= LARGEST:
+        raise UserError(f"The size is {size} pixels; {SMALLEST} to {LARGEST} were expected.")
+    return body

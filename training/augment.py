@@ -1,0 +1,106 @@
+"""Augmentation of whole batches on the device they are on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CROP_PADDING = 4
+"""Zero pixels added on each side before a random crop (the usual augmentation of CIFAR-10)."""
+
+ROTATION = 10.0
+"""Largest angle in degrees, either way."""
+
+SHIFT = 0.1
+"""Largest translation as a share of the side, either way and on both axes."""
+
+ZOOM = (0.9, 1.1)
+
+Augmentation = Callable[[Tensor, np.random.Generator], Tensor]
+
+
+def crop_flip(images: Tensor, stream: np.random.Generator) -> Tensor:
+    """Random crops of the zero-padded images, half of them mirrored; see `crop_and_flip`."""
+    tops, lefts = torch.from_numpy(stream.integers(0, 2 * CROP_PADDING + 1, size=(2, len(images))))
+    flips = torch.from_numpy(stream.integers(0, 2, size=len(images))).bool()
+    return crop_and_flip(images, tops.to(images.device), lefts.to(images.device), flips.to(images.device))
+
+
+def affine(images: Tensor, stream: np.random.Generator) -> Tensor:
+    """Random rotation, translation, zoom and mirroring, the usual augmentation of aligned faces; see `transformed`."""
+    count = len(images)
+    angles = stream.uniform(-ROTATION, ROTATION, count)
+    shifts = stream.uniform(-SHIFT, SHIFT, (count, 2))
+    zooms = stream.uniform(*ZOOM, count)
+    flips = stream.integers(0, 2, count).astype(bool)
+    return transformed(images, source_matrices(angles, shifts, zooms, flips))
+
+
+AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "crop-flip": crop_flip, "affine": affine}
+"""By the name that a configuration has for it."""
+
+
+def crop_and_flip(images: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor) -> Tensor:
+    """Crop each zero-padded image at its own place and mirror some, in one gather.
+
+    Args:
+        images: uint8 B×3×S×S.
+        tops: B, first row of the crop in the image padded by `CROP_PADDING`, 0 to 2·`CROP_PADDING`.
+        lefts: B, first column, likewise.
+        flips: B, true to mirror left and right.
+    """
+    size = images.shape[-1]
+    padded = functional.pad(images, [CROP_PADDING] * 4)
+    offsets = torch.arange(size, device=images.device)
+    rows = tops[:, None] + offsets  # B×S
+    columns = lefts[:, None] + torch.where(flips[:, None], size - 1 - offsets, offsets)  # B×S
+    samples = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def source_matrices(
+    angles: np.ndarray[tuple[int], np.dtype[np.float64]],
+    shifts: np.ndarray[tuple[int, int], np.dtype[np.float64]],
+    zooms: np.ndarray[tuple[int], np.dtype[np.float64]],
+    flips: np.ndarray[tuple[int], np.dtype[np.bool_]],
+) -> Tensor:
+    """For each image the 2×3 matrix that maps a place of the result to the place it comes from.
+
+    The picture is mirrored, turned about its centre, zoomed and then moved; coordinates are from −1 to 1 between the
+    outer edges of the picture, x to the right and y down.
+
+    Args:
+        angles: B, degrees, clockwise as seen.
+        shifts: B×2, to the right and down, as a share of the side.
+        zooms: B, above 0; 2 shows everything twice as large.
+        flips: B, true to mirror left and right.
+
+    Returns:
+        float32 B×2×3.
+    """
+    turns = np.deg2rad(angles)
+    cos, sin = np.cos(turns) / zooms, np.sin(turns) / zooms
+    linear = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1)  # the inverse of turn and zoom
+    linear[:, 0] *= np.where(flips, -1.0, 1.0)[:, None]
+    offset = -np.einsum("bij,bj->bi", linear, 2 * shifts)
+    return torch.from_numpy(np.concatenate([linear, offset[:, :, None]], 2)).float()
+
+
+def transformed(images: Tensor, matrices: Tensor) -> Tensor:
+    """Resample each image by its own affine map, bilinear, with zeros outside, all in one call.
+
+    Args:
+        images: uint8 B×3×S×S.
+        matrices: B×2×3, from places of the result to places of the image; see `source_matrices`.
+
+    Returns:
+        uint8 B×3×S×S, rounded.
+    """
+    pixels = images.to(torch.float32, memory_format=torch.channels_last)
+    places = functional.affine_grid(matrices.to(images.device), list(images.shape), align_corners=False)
+    sampled = functional.grid_sample(pixels, places, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return sampled.round_().clamp_(0, 255).to(torch.uint8, memory_format=torch.channels_last)

@@ -1,0 +1,66 @@
+"""What figures of all stages share: their look, curves' axes, confusion matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[str]) -> None:
+    """A confusion matrix: rows true, columns predicted, coloured by the share of the row, shares written in."""
+    figure = new_figure(1.5 + 0.62 * len(classes), 1.2 + 0.58 * len(classes))
+    axes = figure.subplots()
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        shade = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=7)
+    # dollar signs would start mathematical text
+    names = [name.replace("$", r"\$") for name in classes]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(
+        range(len(names)), [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=8
+    )
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true (number)")
+    save_figure(figure, path)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
+    # the object interface: no global state, and no window system is looked for
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def label_axes(axes: Axes, title: str, quantity: str) -> None:
+    """Title, axis names, whole epochs, markers where a line would have no length, and a legend where it is needed."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for line in axes.get_lines():
+        if np.size(line.get_xdata()) < 3:
+            line.set_marker("o")  # one point makes no line
+    axes.set_ylabel(quantity)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -1,0 +1,149 @@
+"""Tensors from files that others made: safetensors or torch's own format, and nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import UserError, first_line
+
+HEADER_KEY = "noisyfer"
+"""The metadata key of a safetensors file of ours."""
+
+MAX_HEADER = 100 * 2**20
+"""Bytes that safetensors allows for a header."""
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def is_safetensors(file: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON object, and its brace.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with _opening(file), file.open("rb") as stream:
+        start = stream.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= MAX_HEADER
+
+
+def read_header(file: Path) -> dict[str, Any] | None:
+    """The JSON object that noisyfer wrote into a safetensors file, or None where it is another one.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not is_safetensors(file):
+        return None
+    try:
+        with safe_open(file, "pt") as opened:
+            text = (opened.metadata() or {}).get(HEADER_KEY)
+        header = None if text is None else json.loads(text)
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise _damaged(file, error) from error
+    return header if isinstance(header, dict) else None
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, on the CPU.
+
+    A dictionary inside a training checkpoint (`state_dict`, `model` …) is found, and the prefixes that parallel or
+    compiled training puts before every name are taken off.
+
+    Raises:
+        UserError: it is missing, damaged, holds no tensors, or wants to run code when it is opened.
+    """
+    if is_safetensors(file):
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(file))
+        except SafetensorError as error:
+            raise _damaged(file, error) from error
+    tensors = _tensors_in(_torch_load(file))
+    if not tensors:
+        raise UserError(
+            f"{file} holds no named tensors; a state dict was expected, as torch.save(network.state_dict(), FILE) "
+            "writes it."
+        )
+    return tensors
+
+
+def write_weights(file: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON object as one safetensors file.
+
+    Args:
+        file: is overwritten; wrap it in `whole_file`.
+        tensors: by name.
+        header: JSON values.
+    """
+    from safetensors.torch import save
+
+    stored = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    # written by Python, so that a full disk is an OSError like everywhere else
+    file.write_bytes(save(stored, {HEADER_KEY: text}))
+
+
+def _torch_load(file: Path) -> Any:
+    try:
+        with _opening(file):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            raise UserError(
+                f"{file} was not opened: it holds more than plain tensors and would run code of its own. Save the "
+                "state dict alone (torch.save(network.state_dict(), FILE)) where you trust it, or export ONNX."
+            ) from error
+        raise _damaged(file, error) from error
+    except UserError:
+        raise
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
+        raise _damaged(file, error) from error
+
+
+def _tensors_in(loaded: Any) -> dict[str, Tensor]:
+    """The state dict in what was loaded; empty where there is none."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    tensors = {name: value for name, value in loaded.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        inner = [loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)]
+        return _tensors_in(inner[0]) if inner else {}
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+@contextmanager
+def _opening(file: Path) -> Iterator[None]:
+    """Turn the errors of opening a file into sentences."""
+    if not file.exists():
+        raise UserError(f"There is no file {file}.")
+    if not file.is_file():
+        raise UserError(f"{file} is a folder or a device; the file of a network was expected.")
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"Cannot read {file}: {error.strerror or error}.") from error
+
+
+def _damaged(file: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"{file} is no file of network weights, or it is damaged or truncated ({first_line(error)}). Copy or download "
+        "it again."
+    )
