@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +26,14 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS runs Ghostscript)."""
 
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_SIDEWAYS = (5, 6, 7, 8)  # width and height change places
+_METADATA = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # chunks of PNG that can hold an orientation
+
+
+SHRINKS = (1, 2, 4, 8)
+"""The reductions that JPEG can be decoded at."""
+
+Status = Literal["unreadable", "missing", "too_large", "refused", "bad_landmarks"]
 
 
 class UnreadableImage(UserError):
@@ -30,18 +42,20 @@ class UnreadableImage(UserError):
     Attributes:
         reference: the image's reference.
         reason: why, as the end of a sentence, without a full stop.
+        status: the same as a manifest's status: `unreadable`, `missing`, `too_large`, `refused`, `bad_landmarks`.
+        remedy: what can be done about it, as a sentence.
     """
 
-    def __init__(self, reference: str, reason: str) -> None:
+    def __init__(self, reference: str, reason: str, status: Status = "unreadable", remedy: str = "") -> None:
         self.reference = reference
         self.reason = reason
-        super().__init__(
-            f"Cannot read image '{reference}': {reason}. "
-            "Restore the file from where the dataset came from, or leave the sample out."
-        )
+        self.status = status
+        self.remedy = remedy or "Restore the file from where the dataset came from, or leave the sample out."
+        shown = reference if reference.isprintable() else ascii(reference)[1:-1]
+        super().__init__(f"Cannot read image '{shown}': {reason}. {self.remedy}")
 
 
-def decode_rgb(source: bytes | Path, reference: str) -> Image.Image:
+def decode_rgb(source: bytes | Path, reference: str, shrink: int = 1) -> Image.Image:
     """Decode one image to upright 8-bit RGB.
 
     EXIF rotation is applied; grey and palette images are expanded; transparency is laid over black, the value images
@@ -51,23 +65,61 @@ def decode_rgb(source: bytes | Path, reference: str) -> Image.Image:
     Args:
         source: the file's bytes, or its path.
         reference: names the image in errors.
+        shrink: 1, 2, 4 or 8: each pixel of the result stands for so many by so many, so that coordinates counted from
+            the upper left corner map by division. W×H pixels become ⌈W / shrink⌉×⌈H / shrink⌉. JPEG is decoded at
+            that size in a fraction of the time; other formats are averaged after decoding.
 
     Raises:
         UnreadableImage: it is missing, damaged, of no format in `FORMATS`, larger than `MAX_PIXELS`, or has
             floating-point pixels, for which no white is defined.
     """
-    from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            image.load()
-            return _rgb(_upright(image), reference)
-    except UnreadableImage:
-        raise
-    except Exception as error:  # on damaged files Pillow's decoders raise nearly every exception there is
-        raise UnreadableImage(reference, _failure(error)) from error
+    def chosen(image: Image.Image) -> int:
+        return shrink
+
+    picture, done = _decoded(source, reference, chosen)
+    return picture if done == shrink else picture.reduce(shrink // done)
+
+
+def decode_whole(source: bytes | Path, reference: str, size: int) -> npt.NDArray[np.uint8]:
+    """One image as size×size×3, its aspect not kept.
+
+    A JPEG at least four times as large in both directions is decoded at a half, a quarter or an eighth, such that at
+    least twice the wanted size is left for the filter.
+
+    Args:
+        source: the file's bytes, or its path.
+        reference: names the image in errors.
+        size: width and height of the result; an image of just that size keeps its exact pixels.
+
+    Raises:
+        UnreadableImage: as `decode_rgb`.
+    """
+
+    def chosen(image: Image.Image) -> int:
+        return largest_shrink(min(image.size) / (2 * size))
+
+    return to_pixels(_decoded(source, reference, chosen)[0], size)
+
+
+def picture_size(source: bytes | Path, reference: str) -> tuple[int, int]:
+    """Width and height of the upright image in pixels, from the file's head: no pixel is decoded.
+
+    Args:
+        source: the file's bytes, or its path.
+        reference: names the image in errors.
+
+    Raises:
+        UnreadableImage: it is missing, no image, or larger than `MAX_PIXELS`.
+    """
+    with _opened(source, reference) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+def largest_shrink(most: float) -> int:
+    """The largest of `SHRINKS` that is not above `most`; 1 where none is, or `most` is no number."""
+    return max(shrink for shrink in SHRINKS if shrink == 1 or shrink <= most)
 
 
 def to_pixels(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
@@ -76,7 +128,7 @@ def to_pixels(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
 
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    return np.array(image)
 
 
 def resized(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
@@ -91,26 +143,97 @@ def resized(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     return result
 
 
-def _failure(error: Exception) -> str:
+@functools.cache
+def _silence() -> None:
+    """Keep Pillow's warnings off the terminal: what they are about is harmless here, or ends as `UnreadableImage`."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@contextlib.contextmanager
+def _opened(source: bytes | Path, reference: str) -> Iterator[Image.Image]:
+    """The image with its head read; whatever goes wrong inside the block becomes an `UnreadableImage`."""
+    from PIL import Image
+
+    _silence()
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            yield image
+    except UnreadableImage:
+        raise
+    except Exception as error:  # on damaged files Pillow's decoders raise nearly every exception there is
+        raise _failure(reference, error) from error
+
+
+def _decoded(source: bytes | Path, reference: str, choose: Callable[[Image.Image], int]) -> tuple[Image.Image, int]:
+    """The upright picture in RGB, and the reduction that it was decoded at: the chosen one, or 1."""
+    with _opened(source, reference) as image:
+        orientation, shrink = _orientation(image), choose(image)
+        # An incomplete last block would come to stand first in a picture that is turned over, and shift all the others.
+        whole_blocks = image.width % shrink == 0 == image.height % shrink
+        done = 1
+        if shrink > 1 and image.format in ("JPEG", "MPO") and (orientation == 1 or whole_blocks):
+            image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
+            done = image.decoderconfig[0]  # type: ignore[attr-defined]  # less than asked for, in a tiny picture
+        image.load()
+        return _rgb(_upright(image, orientation), reference), done
+
+
+def _failure(reference: str, error: Exception) -> UnreadableImage:
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
-        return f"it is no image in one of the formats {', '.join(FORMATS)}"
+        return UnreadableImage(reference, f"it is no image in one of the formats {', '.join(FORMATS)}")
     if isinstance(error, Image.DecompressionBombError):
-        return f"it claims more pixels than the {MAX_PIXELS:,} allowed"
+        reason = f"it claims more pixels than the {MAX_PIXELS:,} allowed"
+        return UnreadableImage(reference, reason, "too_large", "Make a smaller copy of it, or leave the sample out.")
+    if isinstance(error, FileNotFoundError):
+        return UnreadableImage(reference, "there is no such file", "missing")
     if isinstance(error, OSError) and error.strerror:
-        return f"it cannot be opened ({error.strerror})"
-    return f"it is damaged ({error or type(error).__name__})".replace("\n", " ")
+        return UnreadableImage(reference, f"it cannot be opened ({error.strerror})")
+    return UnreadableImage(reference, f"it is damaged ({error or type(error).__name__})".replace("\n", " "))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    from PIL import ImageOps
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; a broken EXIF block says nothing of the pixels, and viewers ignore it too."""
+    from PIL import Image
 
     try:
-        turned = image.getexif().get(_ORIENTATION, 1) != 1
-    except Exception:  # a broken EXIF block says nothing of the pixels; viewers show such a picture as it is
-        return image
-    return ImageOps.exif_transpose(image) if turned else image
+        if image.format == "PNG" and not _late_metadata(image):
+            return _valid(Image.Image.getexif(image).get(_ORIENTATION, 1))  # PNG's own decodes all pixels first
+        return _valid(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _valid(orientation: Any) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _late_metadata(image: Image.Image) -> bool:
+    """Whether a PNG has metadata behind its pixels, where only who decodes them all comes by."""
+    stream: Any = image.fp  # type: ignore[attr-defined]
+    here, pixels = stream.tell(), False
+    try:
+        stream.seek(8)
+        while len(head := stream.read(8)) == 8:
+            kind = head[4:]
+            if kind == b"IEND":
+                return False
+            if pixels and kind in _METADATA:
+                return True
+            pixels = pixels or kind == b"IDAT"
+            stream.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+        return False
+    finally:
+        stream.seek(here)
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    from PIL import ImageOps
+
+    return image if orientation == 1 else ImageOps.exif_transpose(image)
 
 
 def _rgb(image: Image.Image, reference: str) -> Image.Image:

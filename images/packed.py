@@ -1,59 +1,105 @@
-"""Chosen rows of a packed file: Parquet, a batch of CIFAR-10, or scikit-learn's digits."""
+"""Chosen rows of a packed file: Parquet, a batch of CIFAR-10, FER2013's csv, or scikit-learn's digits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import UserError
-from . import parquet
+from . import digits
 from .archive import MAX_MEMBER_BYTES
 from .batches import bad_file, binary_batch, python_batch
-from .dataset import chunk_length
-from .decode import UnreadableImage, decode_rgb, resized, to_pixels
+from .decode import UnreadableImage
+from .grey_csv import GreyCsv
+from .parquet import PictureColumn
 
-Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
+Picture = bytes | Pixels | UnreadableImage
+"""A file's bytes, or decoded pixels (H×W×3), or why there is neither."""
 
 
-def read_rows(source: Path | bytes, where: str, file: str, rows: Rows, size: int) -> Iterator[tuple[Rows, Pixels]]:
-    """Decoded rows of a packed file, in bounded chunks.
+class PackedFile(Protocol):
+    """A file that holds many pictures, open to be read row by row."""
 
-    The kind is told by the name: `.parquet`, `.bin` (CIFAR-10's binary version), no suffix (its Python version).
+    file: str
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+
+    def fetch(self, rows: Sequence[int]) -> Sequence[Picture]:
+        """One picture a row; all rows are within the file, and ascending ones come fastest."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class _Arrays:
+    """Pictures that are pixels already."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class BatchPictures(_Arrays):
+    """The pictures of a CIFAR-10 batch (32×32×3); the whole batch is held."""
+
+    def __init__(self, source: Path | bytes, where: str, file: str) -> None:
+        super().__init__(file)
+        parse = binary_batch if PurePosixPath(file).suffix else python_batch
+        self._batch = parse(content(source, where), where)
+
+    def __len__(self) -> int:
+        return len(self._batch.labels)
+
+    def fetch(self, rows: Sequence[int]) -> list[Pixels]:
+        """Pixels of some rows."""
+        return list(self._batch.pixels(np.array(rows, np.int64)))
+
+
+class DigitPictures(_Arrays):
+    """scikit-learn's digits (32×32×3)."""
+
+    def __len__(self) -> int:
+        return digits.digit_count()
+
+    def fetch(self, rows: Sequence[int]) -> list[Pixels]:
+        """Pixels of some rows."""
+        return list(digits.digit_pixels(np.array(rows, np.int64)))
+
+
+def open_packed(source: Path | bytes, where: str, file: str) -> PackedFile:
+    """Open a packed file.
+
+    The kind is told by the name: `.parquet`, `.csv` (FER2013's), `.bin` (CIFAR-10's binary version), no suffix (its
+    Python version).
 
     Args:
         source: the file's path, or its content where it lies in an archive.
         where: names the file in errors.
         file: its path relative to the dataset's root, as in references.
-        rows: the wanted rows, ascending, each once.
-        size: width and height of the result; other images are resized.
-
-    Yields:
-        Rows (k, ascending) and their pixels (k×size×size×3, RGB).
 
     Raises:
-        UserError: the file is of no known kind, is damaged, or lacks a wanted row.
+        UserError: the file is of no known kind, or is damaged.
     """
     suffix = PurePosixPath(file).suffix.lower()
-    length = chunk_length(size)
     if suffix == ".parquet":
-        check_rows(file, rows, parquet.row_count(source, where))
-        for found, pictures in parquet.encoded_rows(source, where, file, rows, length):
-            yield found, decode_all(pictures, [f"{file}#{row}" for row in found], size)
-        return
+        return PictureColumn(source, where, file)
+    if suffix == ".csv":
+        return GreyCsv(source, where, file)
     if suffix not in ("", ".bin"):
-        raise UserError(
-            f"{where} is no packed file. References with a row (file#17) lead into a .parquet file, a batch of "
-            "CIFAR-10 or scikit-learn's digits; a single picture is referred to without a row."
+        raise UnreadableImage(
+            file,
+            "it is no packed file. References with a row (file#17) lead into a .parquet file, FER2013's .csv, a batch "
+            "of CIFAR-10 or scikit-learn's digits",
+            remedy="A single picture is referred to without a row.",
         )
-    batch = (binary_batch if suffix else python_batch)(content(source, where), where)
-    check_rows(file, rows, len(batch.labels))
-    for start in range(0, len(rows), length):
-        chosen = rows[start : start + length]
-        yield chosen, resized(batch.pixels(chosen), size)
+    return BatchPictures(source, where, file)
 
 
 def content(source: Path | bytes, where: str) -> bytes:
@@ -73,24 +119,7 @@ def content(source: Path | bytes, where: str) -> bytes:
         raise bad_file(where, f"it cannot be opened ({error.strerror})") from error
 
 
-def check_rows(file: str, rows: Rows, count: int) -> None:
-    """Check ascending rows against a file's length.
-
-    Raises:
-        UnreadableImage: one is beyond the end.
-    """
-    beyond = rows[rows >= count]
-    if len(beyond):
-        reason = f"{file} has {count:,} images, 0 to {count - 1:,}" if count else f"{file} has no images"
-        raise UnreadableImage(f"{file}#{beyond[0]}", reason)
-
-
-def decode_all(pictures: Sequence[bytes], references: Sequence[str], size: int) -> Pixels:
-    """Decode pictures to k×size×size×3; one that cannot be read raises `UnreadableImage` with its reference.
-
-    On one thread: at 32×32, handing pictures to two threads took twice as long as decoding them.
-    """
-    result = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
-    for index, (picture, reference) in enumerate(zip(pictures, references, strict=True)):
-        result[index] = to_pixels(decode_rgb(picture, reference), size)
-    return result
+def beyond(file: str, row: int, count: int) -> UnreadableImage:
+    """The error for a row behind the end of a packed file with `count` pictures."""
+    reason = f"{file} has {count:,} images, 0 to {count - 1:,}" if count else f"{file} has no images"
+    return UnreadableImage(f"{file}#{row}", reason, "missing")

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.errors import UserError, first_line
 from .batches import bad_file
 from .decode import UnreadableImage
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+PART_BYTES = 2**24
+MAX_PART_ROWS = 1024
+"""A part of a row group that is held has about so many bytes, and at most so many rows."""
+
+READ_BYTES = 2**20
+"""A column is read in pieces of so many bytes, so that a row group of any size takes no more memory."""
 
 _COLUMNS = ("img", "image")
 
@@ -68,6 +76,87 @@ def class_names(source: Path, where: str) -> list[str] | None:
     return names
 
 
+class PictureColumn:
+    """The encoded pictures of a Parquet file, by row.
+
+    A row group is passed through in parts, and the last part is held: rows in ascending order cost one pass over the
+    row groups that hold them, others a pass over their row group.
+
+    Args:
+        source: the Parquet file, or its content.
+        where: names it in errors about the file.
+        file: its path relative to the dataset's root, for errors about a row.
+
+    Raises:
+        UserError: it is no Parquet file, or has no column of pictures.
+    """
+
+    def __init__(self, source: Path | bytes, where: str, file: str) -> None:
+        self.file = file
+        self._where = where
+        self._closing = contextlib.ExitStack()
+        self._parquet = self._closing.enter_context(_opened(source, where))
+        self._column = _picture_column(self._parquet.schema_arrow, where)
+        metadata = self._parquet.metadata
+        lengths = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._starts = np.cumsum([0, *lengths])
+        self._group = -1
+        self._parts: Iterator[Any] = iter(())
+        self._part: Any = None
+        self._first = self._end = 0  # the rows of the part at hand
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._closing.close()
+
+    def fetch(self, rows: Sequence[int]) -> list[bytes | UnreadableImage]:
+        """The bytes of some rows' pictures, or why there are none.
+
+        Args:
+            rows: within the file, fastest in ascending order.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        import pyarrow as pa
+
+        found: list[bytes | UnreadableImage] = []
+        try:
+            for row in rows:
+                picture = self._picture(row)
+                missing = UnreadableImage(f"{self.file}#{row}", "its row holds no picture")
+                found.append(missing if picture is None else picture)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(self._where, error) from error
+        return found
+
+    def _picture(self, row: int) -> bytes | None:
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if group != self._group or row < self._first:
+            self._parts = self._parts_of(group)
+            self._group, self._first = group, int(self._starts[group])
+            self._end = self._first
+        while row >= self._end:
+            self._part = next(self._parts)
+            self._first, self._end = self._end, self._end + len(self._part)
+        picture: bytes | None = self._part[row - self._first].as_py()
+        return picture
+
+    def _parts_of(self, group: int) -> Iterator[Any]:
+        import pyarrow as pa
+
+        about = self._parquet.metadata.row_group(group)
+        sizes = [about.column(index) for index in range(about.num_columns)]
+        size = sum(each.total_uncompressed_size for each in sizes if each.path_in_schema == self._column)
+        length = int(max(1, min(MAX_PART_ROWS, PART_BYTES // max(1, size // max(1, about.num_rows)))))
+        for batch in self._parquet.iter_batches(batch_size=length, row_groups=[group], columns=[self._column]):
+            column = batch.column(0)
+            yield column.field("bytes") if pa.types.is_struct(column.type) else column
+
+
 def encoded_rows(
     source: Path | bytes, where: str, file: str, rows: npt.NDArray[np.int64], length: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], list[bytes]]]:
@@ -86,19 +175,15 @@ def encoded_rows(
     Raises:
         UserError: the file is damaged or has no column of pictures, or a row has none.
     """
-    with _opened(source, where) as parquet:
-        column = _picture_column(parquet.schema_arrow, where)
-        start = 0
-        for group in range(parquet.num_row_groups):
-            end = start + parquet.metadata.row_group(group).num_rows
-            first, last = np.searchsorted(rows, (start, end))
-            if first < last:
-                for batch in parquet.iter_batches(batch_size=length, row_groups=[group], columns=[column]):
-                    first, last = np.searchsorted(rows, (start, start + batch.num_rows))
-                    if first < last:
-                        yield rows[first:last], _pictures(batch, rows[first:last] - start, rows[first:last], file)
-                    start += batch.num_rows
-            start = end
+    with contextlib.closing(PictureColumn(source, where, file)) as column:
+        for start in range(0, len(rows), length):
+            chosen = rows[start : start + length]
+            pictures = []
+            for picture in column.fetch(chosen.tolist()):
+                if isinstance(picture, UnreadableImage):
+                    raise picture
+                pictures.append(picture)
+            yield chosen, pictures
 
 
 @contextlib.contextmanager
@@ -106,12 +191,21 @@ def _opened(source: Path | bytes, where: str) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    opened = pa.BufferReader(source) if isinstance(source, bytes) else source
     try:
-        with pq.ParquetFile(pa.BufferReader(source) if isinstance(source, bytes) else source) as file:
+        with pq.ParquetFile(opened, buffer_size=READ_BYTES, page_checksum_verification=True) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")[:200]
-        raise bad_file(where, f"it is no Parquet file, or a truncated or damaged one ({reason})") from error
+        raise _damaged(where, error) from error
+
+
+def _damaged(where: str, error: Exception) -> UserError:
+    reason = first_line(error)[:200]
+    return _unusable(where, f"it is no Parquet file, or a truncated or damaged one ({reason})")
+
+
+def _unusable(where: str, reason: str) -> UserError:
+    return UserError(f"Cannot read {where}: {reason}. Restore the file from where the dataset came from.")
 
 
 def _picture_column(schema: pa.Schema, where: str) -> str:
@@ -124,20 +218,7 @@ def _picture_column(schema: pa.Schema, where: str) -> str:
                 return name
             if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
                 return f"{name}.bytes"
-    raise bad_file(where, f"it has the columns {_listed(schema)}; expected 'img' or 'image' with encoded pictures")
-
-
-def _pictures(batch: Any, local: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], file: str) -> list[bytes]:
-    import pyarrow as pa
-
-    column = batch.column(0).take(pa.array(local))
-    if pa.types.is_struct(column.type):
-        column = column.field("bytes")
-    pictures: list[bytes] = column.to_pylist()
-    for row, picture in zip(rows, pictures, strict=True):
-        if picture is None:
-            raise UnreadableImage(f"{file}#{row}", "its row holds no picture")
-    return pictures
+    raise _unusable(where, f"it has the columns {_listed(schema)}; expected 'img' or 'image' with encoded pictures")
 
 
 def _listed(schema: pa.Schema) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path, PurePosixPath
 
-from ..core.errors import UserError
 from .decode import UnreadableImage
 
 _PACKED = re.compile(r"(.+)#([0-9]{1,15})", re.DOTALL)
@@ -21,6 +21,7 @@ def split_reference(reference: str) -> tuple[str, int | None]:
     return (packed[1], int(packed[2])) if packed else (reference, None)
 
 
+@functools.lru_cache(maxsize=1024)  # of a packed file, the same name comes over and over
 def canonical(file: str) -> str | None:
     """`file` in its one spelling (`a//./b` is `a/b`), or None where it could point out of its root.
 
@@ -36,13 +37,15 @@ def checked(file: str) -> str:
     """`file` in its one spelling.
 
     Raises:
-        UserError: it could point out of its root.
+        UnreadableImage: with the status `refused`, where it could point out of its root.
     """
     spelling = canonical(file)
     if spelling is None:
-        raise UserError(
-            f"Image reference {file!r} was refused: it is empty, absolute or could lead out of the dataset's root. "
-            "References are paths below the root, such as 'train/0001.jpg', with forward slashes and without '..'."
+        raise UnreadableImage(
+            file,
+            "the reference was refused, since it is empty, absolute or could lead out of the dataset's root",
+            "refused",
+            "References are paths below the root, such as 'train/0001.jpg', with forward slashes and without '..'.",
         )
     return spelling
 
@@ -51,20 +54,22 @@ def inside(root: Path, file: str) -> Path:
     """The path of `file`, which `checked` accepted, below the folder `root`.
 
     Raises:
-        UnreadableImage: there is no such regular file.
-        UserError: a link on the way leads out of `root`.
+        UnreadableImage: there is no such regular file (`missing`), or a link on the way leads out of `root`
+            (`refused`).
     """
     path = root / file
     try:
         if not path.is_file():
             found = "that is a folder or a device, no file," if path.exists() else "there is no such file"
-            raise UnreadableImage(file, f"{found} under the root {root}")
+            raise UnreadableImage(file, f"{found} under the root {root}", "missing")
         target, resolved_root = path.resolve(), root.resolve()
     except OSError as error:  # such as a folder that may not be entered, or a name too long for the file system
         raise UnreadableImage(file, f"it cannot be opened ({error.strerror})") from error
     if not target.is_relative_to(resolved_root):
-        raise UserError(
-            f"Image reference '{file}' was refused: it is a link to {target}, outside the dataset's root {root}. "
-            "Copy the file into the root, or give a root that holds both."
+        raise UnreadableImage(
+            file,
+            f"it was refused, since it is a link to {target}, outside the dataset's root {root}",
+            "refused",
+            "Copy the file into the root, or give a root that holds both.",
         )
     return path

@@ -1,12 +1,14 @@
-"""Reads the pickles of CIFAR-10's Python version without running anything that is in them.
+"""Reads the pickles of CIFAR-10's Python version, and of labels for it, without running anything that is in them.
 
 A pickle is a program. The standard unpickler runs it and imports what it names; here `pickletools` only takes it apart
-into instructions, and the few that CIFAR's files consist of are carried out on plain lists, texts and inert stand-ins
+into instructions, and the few that such files consist of are carried out on plain lists, texts and inert stand-ins
 for numpy's names. Nothing is imported, called or allocated because a file says so.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,14 +31,17 @@ class _Name:
 
 @dataclass
 class _Dtype:
-    """Stands in for `numpy.dtype("u1")`, the only one there is here."""
+    """Stands in for a numpy dtype: `u1`, `i8`, … or `O`; `order` is its byte order where that matters."""
+
+    kind: str = "u1"
+    order: str = "<"
 
 
 @dataclass
 class _Array:
-    """Stands in for a numpy array until all is known of it."""
+    """Stands in for a numpy array until all is known of it; one of objects has the list of them."""
 
-    values: npt.NDArray[np.uint8] | None = None
+    values: npt.NDArray[Any] | list[Any] | None = None
 
 
 _ENCODE = "_codecs.encode"
@@ -59,10 +64,40 @@ def read_pickle(data: bytes) -> dict[str, Any]:
     Raises:
         BadPickle: it is no pickle, is truncated, or asks for anything else; nothing of it was run.
     """
+    return _dictionary(_top(data, _Machine()))
+
+
+def read_integer_arrays(data: bytes, *, skip: int = 0) -> dict[str, Any]:
+    """The dictionary in a pickle of integer arrays, as numpy's and PyTorch's files of labels hold it.
+
+    Args:
+        data: the pickle, or several one after the other.
+        skip: how many pickles come before it.
+
+    Returns:
+        As of `read_pickle`, with arrays of any integers, of one or two axes. A dictionary that stands alone in an
+        array of objects, as `numpy.save` stores one, is taken out of it.
+
+    Raises:
+        BadPickle: it is no pickle, is truncated, or asks for anything else; nothing of it was run.
+    """
+    stream = io.BytesIO(data)
+    for _ in range(skip):
+        _top(stream, _Machine(kinds=_INTEGERS))
+    top = _top(stream, _Machine(kinds=_INTEGERS))
+    if isinstance(top, _Array) and isinstance(top.values, list) and len(top.values) == 1:
+        top = top.values[0]
+    return _dictionary(top)
+
+
+def _top(data: bytes | io.BytesIO, machine: _Machine) -> Any:
     try:
-        top = _Machine().run(data)
+        return machine.run(data)
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError, AssertionError) as error:
         raise BadPickle(f"it is no pickle, or a truncated or damaged one ({error})".replace("\n", " ")) from error
+
+
+def _dictionary(top: Any) -> dict[str, Any]:
     if not isinstance(top, dict):
         raise BadPickle(f"it holds a {type(top).__name__.strip('_').lower()}, not a dictionary")
     result = {}
@@ -71,14 +106,25 @@ def read_pickle(data: bytes) -> dict[str, Any]:
     return result
 
 
-class _Machine:
-    """Carries out the instructions of one pickle on a stack of inert values."""
+_BYTES_ONLY = ("u1",)
+_INTEGERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "O")
+_SPELLINGS = {"uint8": "u1", "O8": "O", "O4": "O"}
 
-    def __init__(self) -> None:
+
+class _Machine:
+    """Carries out the instructions of one pickle on a stack of inert values.
+
+    Args:
+        kinds: the dtypes that arrays may have; with more than bytes, arrays of one axis are let through too.
+    """
+
+    def __init__(self, kinds: tuple[str, ...] = _BYTES_ONLY) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.kinds = kinds
+        self.axes = (2,) if kinds == _BYTES_ONLY else (1, 2)
 
-    def run(self, data: bytes) -> Any:
+    def run(self, data: bytes | io.BytesIO) -> Any:
         """Carry out all instructions; returns what the pickle holds."""
         for opcode, argument, _ in pickletools.genops(data):
             if opcode.name == "STOP":
@@ -142,28 +188,48 @@ class _Machine:
                 raise BadPickle("it encodes a text in another way than latin1")
             self.stack.append(text.encode("latin-1"))
         elif name == _DTYPE:
-            kind = _text(arguments[0])
-            if kind not in ("u1", "|u1", "uint8"):
-                raise BadPickle(f"it holds an array of type {_shown(kind)}; expected uint8 (u1)")
-            self.stack.append(_Dtype())
+            given = _text(arguments[0])
+            kind = given.lstrip("|<")
+            kind = _SPELLINGS.get(kind, kind)
+            if kind not in self.kinds:
+                expected = "uint8 (u1)" if self.kinds == _BYTES_ONLY else "integers"
+                raise BadPickle(f"it holds an array of type {_shown(given)}; expected {expected}")
+            self.stack.append(_Dtype(kind))
         elif name in _RECONSTRUCT:
             if arguments[0] != _Name(_NDARRAY):
                 raise BadPickle("it builds an array that is no numpy.ndarray")
             self.stack.append(_Array())
         elif name in _FROMBUFFER:
             raw, dtype, shape, order, *_ = arguments
-            self.stack.append(_Array(_values(raw, dtype, shape, order != "C")))
+            self.stack.append(_Array(self.values(raw, dtype, shape, order != "C")))
         else:
             raise BadPickle(f"it calls {name or 'something that is no name'}; expected only what builds an array")
 
     def build(self, target: Any, state: Any) -> None:
-        """Fill in the state of the array on the stack; a byte's dtype has no state that matters."""
+        """Fill in the state of the array on the stack; of a dtype's state only the order of bytes matters."""
         if isinstance(target, _Array) and target.values is None:
             _, shape, dtype, fortran, raw = state
-            target.values = _values(raw, dtype, shape, fortran)
-        elif not isinstance(target, _Dtype):
+            target.values = self.values(raw, dtype, shape, fortran)
+        elif isinstance(target, _Dtype):
+            target.order = _text(state[1])
+        else:
             raise BadPickle("it sets the state of something that is no numpy array")
         self.stack.append(target)
+
+    def values(self, raw: Any, dtype: Any, shape: Any, fortran: Any) -> npt.NDArray[Any] | list[Any]:
+        """The values of an array, read-only, from the bytes that the file has; a list for one object."""
+        if isinstance(dtype, _Dtype) and dtype.kind == "O" and shape == () and isinstance(raw, list):
+            return raw
+        if not isinstance(dtype, _Dtype) or dtype.kind == "O" or not isinstance(raw, (bytes, bytearray)):
+            raise BadPickle("it holds an array whose values are no bytes; expected " + " or ".join(self.kinds))
+        axes = [axis for axis in shape if type(axis) is int and axis >= 0] if isinstance(shape, tuple) else []
+        if len(axes) not in self.axes or len(shape) != len(axes) or fortran:
+            raise BadPickle("it holds an array that has not two axes in C order")
+        kind = np.dtype(f"{'>' if dtype.order == '>' else '<'}{dtype.kind}")
+        if math.prod(axes) * kind.itemsize != len(raw):
+            claim, found = "×".join(f"{axis:,}" for axis in axes), len(raw) // kind.itemsize
+            raise BadPickle(f"it holds an array that claims {claim} values but has {found:,}")
+        return np.frombuffer(bytes(raw), dtype=kind).reshape(axes)
 
 
 _LITERALS = ("BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8")
@@ -203,17 +269,6 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
 }
 
 
-def _values(raw: Any, dtype: Any, shape: Any, fortran: Any) -> npt.NDArray[np.uint8]:
-    if not isinstance(dtype, _Dtype) or not isinstance(raw, (bytes, bytearray)):
-        raise BadPickle("it holds an array whose values are no bytes; expected uint8")
-    axes = [axis for axis in shape if type(axis) is int and axis >= 0] if isinstance(shape, tuple) else []
-    if len(axes) != 2 or len(shape) != 2 or fortran:
-        raise BadPickle("it holds an array that has not two axes in C order")
-    if axes[0] * axes[1] != len(raw):
-        raise BadPickle(f"it holds an array that claims {axes[0]:,}×{axes[1]:,} values but has {len(raw):,}")
-    return np.frombuffer(bytes(raw), dtype=np.uint8).reshape(axes)
-
-
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("latin-1")
@@ -229,6 +284,6 @@ def _shown(text: str) -> str:
 def _finished(value: Any) -> Any:
     if not isinstance(value, _Array):
         return value
-    if value.values is None:
+    if value.values is None or isinstance(value.values, list):
         raise BadPickle("it holds an array without values")
     return value.values
