@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from .core.errors import first_line, unknown_name
 from .core.files import sha256_file
+from .core.label_values import check_labels, check_probs, converted, to_labels
 from .core.manifest_writer import manifest_writer
 from .core.schema import (
     METADATA_KEY,
@@ -54,10 +55,7 @@ __all__ = [
     "write_manifest",
 ]
 
-Array = np.ndarray[Any, Any]
-
 BATCH_ROWS = 65_536
-_PROBS_TOLERANCE = 0.01
 # empty, absolute, a drive, a backslash (which separates folders on Windows), NUL, or a part that is `..`
 _UNSAFE_IMAGE = r"^(\./+)*\.?$|^(\./+)*\./*#[0-9]{1,15}$|^/|^[A-Za-z]:|\\|\x00|(^|/)\.\.(/|(#[0-9]{1,15})?$)"
 
@@ -218,10 +216,10 @@ class Manifest:
         label_set = self.label_set(name)
         task = self.header.tasks[label_set.task]
         columns, kinds = [label_set.columns[role] for role in task.roles], label_columns(label_set, task)
-        parts = [_to_labels(task, [pa.array([], kinds[column]) for column in columns])]
-        parts += [_to_labels(task, batch.columns) for batch in self.batches(columns)]
+        parts = [to_labels(task, [pa.array([], kinds[column]) for column in columns])]
+        parts += [to_labels(task, batch.columns) for batch in self.batches(columns)]
         values, present = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        _check_labels(f"{self.path}: label set '{name}'", task, values, present)
+        check_labels(f"{self.path}: label set '{name}'", task, values, present)
         return Labels(values, present)
 
     def validate(self) -> None:
@@ -249,7 +247,7 @@ class Manifest:
             self.labels(name)
             if "probs" in label_set.columns:
                 for batch in self.batches([label_set.columns["probs"]]):
-                    _check_probs(f"{self.path}: label set '{name}'", self.header.tasks[label_set.task], batch.column(0))
+                    check_probs(f"{self.path}: label set '{name}'", self.header.tasks[label_set.task], batch.column(0))
 
     def with_label_set(self, label_set: LabelSet, columns: Mapping[str, Any], out: str | Path) -> Manifest:
         """Write a new manifest with one more label set; its metadata names this one as its parent.
@@ -266,10 +264,33 @@ class Manifest:
         Raises:
             UserError: the set is there already, does not fit, has another number of rows, or values out of range.
         """
+        return self.with_label_sets([(label_set, columns)], out)
+
+    def with_label_sets(
+        self,
+        additions: Sequence[tuple[LabelSet, Mapping[str, Any]]],
+        out: str | Path,
+        *,
+        tasks: Sequence[Task] = (),
+    ) -> Manifest:
+        """Write a new manifest with several more label sets at once, each with its columns as in `with_label_set`.
+
+        The old rows stream through; the new columns are held in memory until they are written.
+
+        Args:
+            additions: the sets in the order of their columns, each with its values.
+            out: the new file or folder, as in `with_label_set`.
+            tasks: tasks of the new sets that this manifest does not have.
+
+        Raises:
+            UserError: a task or a set is there already, or a set does not fit.
+        """
         parent = {"file": self.path.name, "sha256": self.fingerprint}
-        header = self.header.with_label_set(label_set, (parent,))
-        header = header.seen_from(Path(out).parent, self.path.parent)
-        added = self._new_columns(label_set, columns)
+        header = self.header.with_label_sets([label_set for label_set, _ in additions], (parent,), tasks)
+        header, rows = header.seen_from(Path(out).parent, self.path.parent), self.rows
+        added: dict[str, pa.Array] = {}
+        for label_set, columns in additions:
+            added |= self._new_columns(label_set, columns, header.tasks[label_set.task], rows)
 
         def extended() -> Iterator[pa.Table]:
             start = 0
@@ -282,24 +303,25 @@ class Manifest:
 
         return write_manifest(out, header, extended(), folder=self.path.is_dir())
 
-    def _new_columns(self, label_set: LabelSet, columns: Mapping[str, Any]) -> dict[str, pa.Array]:
+    def _new_columns(
+        self, label_set: LabelSet, columns: Mapping[str, Any], task: Task, rows: int
+    ) -> dict[str, pa.Array]:
         """The columns of a label set to be added, checked, by name."""
         if set(columns) != set(label_set.columns):
             raise ManifestError(
                 f"Label set '{label_set.name}' was given columns for {', '.join(sorted(columns)) or 'nothing'}; "
                 f"{', '.join(sorted(label_set.columns))} was expected."
             )
-        task, rows = self.header.tasks[label_set.task], self.rows
         kinds = label_columns(label_set, task)
         added = {}
         for role, column in label_set.columns.items():
-            added[role] = _converted(f"Column '{column}'", columns[role], kinds[column])
+            added[role] = converted(f"Column '{column}'", columns[role], kinds[column])
             if (found := len(added[role])) != rows:
                 raise ManifestError(f"Column '{column}' has {found} entries, and {self.path} has {rows} rows.")
         where = f"The new label set '{label_set.name}'"
-        _check_labels(where, task, *_to_labels(task, [added[role] for role in task.roles]))
+        check_labels(where, task, *to_labels(task, [added[role] for role in task.roles]))
         if "probs" in added:
-            _check_probs(where, task, added["probs"])
+            check_probs(where, task, added["probs"])
         return {column: added[role] for role, column in label_set.columns.items()}
 
 
@@ -353,47 +375,3 @@ def _read_header(file: Path) -> Header:
     except ManifestError as error:
         raise ManifestError(f"{file} cannot be read as a manifest: {str(error).rstrip('.')}.") from error
     return header
-
-
-def _converted(what: str, values: Any, kind: pa.DataType) -> pa.Array:
-    if isinstance(values, np.ndarray) and values.ndim > 1:
-        values = list(values)
-    try:
-        return pa.array(values, from_pandas=True).cast(kind)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise ManifestError(f"{what} cannot be stored as {kind}: {first_line(error)}.") from error
-
-
-def _to_labels(task: Task, columns: Sequence[pa.Array]) -> tuple[Array, Array]:
-    """Values and presence of some rows, as in `Labels`; a pair of which one half is missing is missing."""
-    kind = np.int64 if task.kind == "categorical" else np.float32
-    present = np.logical_and.reduce([column.is_valid().to_numpy(zero_copy_only=False) for column in columns])
-    numbers = [column.fill_null(0).to_numpy(zero_copy_only=False).astype(kind) for column in columns]
-    values = np.where(present[:, None], np.stack(numbers, axis=1), kind(0))
-    return (values[:, 0] if task.kind == "categorical" else values), present
-
-
-def _check_labels(what: str, task: Task, values: Array, present: Array) -> None:
-    if task.kind == "categorical":
-        wrong = present & ((values < 0) | (values >= len(task.classes)))
-        expected = f"class ids 0 to {len(task.classes) - 1} were expected"
-    else:
-        right = (values >= -1) & (values <= 1)  # false for NaN
-        wrong = ~(right[:, 0] & right[:, 1])
-        expected = "valence and arousal in [-1, 1] were expected"
-    if wrong.any():
-        found = values[wrong][0].tolist()
-        raise ManifestError(f"{what} has {wrong.sum()} labels out of range, such as {found}; {expected}.")
-
-
-def _check_probs(what: str, task: Task, column: pa.Array) -> None:
-    present, classes = column.drop_null(), len(task.classes)
-    lengths = pc.list_value_length(present).to_numpy(zero_copy_only=False)
-    if (lengths != classes).any():
-        found = f"rows of {lengths[lengths != classes][0]} probabilities"
-        raise ManifestError(f"{what} has {found}; {classes} were expected, one a class.")
-    probs = present.flatten().to_numpy(zero_copy_only=False).reshape(len(present), classes)
-    wrong = ~(((probs >= 0) & (probs <= 1)).all(axis=1) & (abs(probs.sum(axis=1) - 1) <= _PROBS_TOLERANCE))
-    if wrong.any():
-        found = f"{wrong.sum()} rows of probabilities such as {probs[wrong][0].tolist()}"
-        raise ManifestError(f"{what} has {found}; numbers in [0, 1] that sum to 1 were expected.")
