@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..core.config import options
-from ..core.errors import UserError, unknown_name
+from ..core.errors import UserError
 from ..core.files import write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
+from ..training.device import choose_device
 from .cifar import find_dataset, make_cifar
 from .pictures import draw_comparison
+from .protocols import PAPER_CHANGES, find_protocol, protocol_labels
 from .run import Plan, Watcher, execute, plan_run
 from .settings import RunSettings, resolve
 
@@ -55,12 +55,16 @@ def dataset_root(manifest: Manifest, data: Path | None) -> Path | None:
     return data
 
 
-def check_request(methods: Sequence[str], preset: str | None, changes: Mapping[str, Any], device: str) -> list[str]:
+def check_request(
+    methods: Sequence[str], preset: str | None, changes: Mapping[str, Any], device: str, protocol: str | None = None
+) -> list[str]:
     """Check what can be checked before there is a manifest; returns the methods' names, `all` resolved.
 
     Raises:
-        UserError: an unknown method, preset, option or device, or a value that is not allowed.
+        UserError: an unknown method, preset, option, device or protocol, or a value that is not allowed.
     """
+    chosen = _preset(preset, choose_device(device))
+    filled = _filled(changes, protocol, chosen)
     named = [name for name in dict.fromkeys(methods) if name != "all"]
     for name in named:
         METHODS[name]  # an unknown one raises, also beside "all"
@@ -70,7 +74,7 @@ def check_request(methods: Sequence[str], preset: str | None, changes: Mapping[s
             f"No method is named; give one, several with commas between them, or 'all': {', '.join(METHODS)}."
         )
     for name in names:
-        resolve(name, _preset(preset, _device(device)), changes)
+        resolve(name, chosen, filled)
     usable = set(options(RunSettings)).union(*(options(METHODS[name].config_class) for name in names))
     for change in changes:
         if change not in usable:
@@ -83,12 +87,14 @@ def plan_bench(
     methods: Sequence[str],
     *,
     preset: str | None = None,
+    protocol: str | None = None,
     labels: Sequence[str] = (),
     seed: int = 0,
     changes: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     device: str = "auto",
     root: Path | None = None,
+    init: Path | None = None,
 ) -> list[Plan]:
     """Check all runs before anything is loaded; see `plan_run`.
 
@@ -96,18 +102,23 @@ def plan_bench(
         manifest: where images and labels come from.
         methods: registered names, or `all`.
         preset: None for `paper` on a GPU and `small` on a CPU.
-        labels: label sets to learn from; empty for all noisy ones.
+        protocol: `raf-base` or `affectnet-base`, which names label sets and values where the user does not.
+        labels: label sets to learn from; empty for all noisy ones, or the protocol's.
         seed: of every run.
         changes: option values that differ from the preset's.
         out: the folder of run folders.
         device: `cpu`, `cuda` or `auto`.
         root: the dataset's folder or archive.
+        init: weights for the encoder's convolutions; None to start at random.
 
     Raises:
         UserError: anything that makes one of the runs impossible.
     """
-    names = check_request(methods, preset, changes or {}, device)
-    chosen_device = _device(device)
+    names = check_request(methods, preset, changes or {}, device, protocol)
+    chosen_device = choose_device(device)
+    partly = protocol is not None and not labels
+    if protocol is not None and not labels:
+        labels = protocol_labels(manifest, protocol)
     return [
         plan_run(
             manifest,
@@ -115,10 +126,12 @@ def plan_bench(
             preset=_preset(preset, chosen_device),
             seed=seed,
             labels=labels,
-            changes=changes,
+            partly=partly,
+            changes=_filled(changes or {}, protocol, _preset(preset, chosen_device)),
             out=out,
             device=chosen_device,
             root=root,
+            init=init,
         )
         for name in names
     ]
@@ -153,15 +166,12 @@ def comparison_folder(plans: Sequence[Plan]) -> Path:
     return first.folder.path.parent / f"{first.manifest.path.stem}-comparison-seed{first.config.seed}-{digest}"
 
 
+def _filled(changes: Mapping[str, Any], protocol: str | None, preset: str) -> dict[str, Any]:
+    """The user's values before the protocol's."""
+    if protocol is None:
+        return dict(changes)
+    return {**find_protocol(protocol).changes, **(PAPER_CHANGES if preset == "paper" else {}), **changes}
+
+
 def _preset(name: str | None, device: str) -> str:
     return name or ("paper" if device == "cuda" else "small")
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in ("cpu", "cuda"):
-        raise unknown_name("device", name, ("auto", "cpu", "cuda"))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("There is no CUDA device here that torch can use; choose --device cpu.")
-    return name

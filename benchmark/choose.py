@@ -26,7 +26,7 @@ class Choice:
         labels: names as chosen, before a majority vote.
         specs: what the method learns from; one voted set for a method that uses the majority.
         voted: the name of the set to be voted from `labels`, or None.
-        truth: by task, the name of the set to be scored against.
+        truth: by task, the name of the set to be scored against; a task without one is learned and not scored.
         notes: sentences the user should see.
     """
 
@@ -37,13 +37,14 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose(manifest: Manifest, method: str, requested: Sequence[str] = ()) -> Choice:
+def choose(manifest: Manifest, method: str, requested: Sequence[str] = (), *, partly: bool = False) -> Choice:
     """Decide a run's label sets.
 
     Args:
         manifest: where the sets are.
         method: a registered name; what it uses decides.
         requested: names of label sets; empty for all noisy ones that the method can use.
+        partly: leave out requested sets that the method cannot use, with a note, instead of refusing them.
 
     Raises:
         UserError: a set is missing, or the method cannot use what was asked.
@@ -53,21 +54,24 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = ()) -> Ch
     if requested:
         chosen = [manifest.label_set(name) for name in dict.fromkeys(requested)]
     else:
-        noisy = [found for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS]
-        chosen = [found for found in noisy if uses.continuous or not _continuous(manifest, found)]
-        if len(chosen) < len(noisy):
-            left = ", ".join(found.name for found in noisy if found not in chosen)
+        chosen = [found for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS]
+    if partly or not requested:
+        usable = [found for found in chosen if uses.continuous or not _continuous(manifest, found)]
+        if len(usable) < len(chosen):
+            left = ", ".join(found.name for found in chosen if found not in usable)
             notes.append(f"{method} cannot use continuous labels and leaves out {left}.")
+        chosen = usable
     if not chosen:
         raise UserError(
             f"{manifest.path} has no noisy label set that {method} could learn from; name some with --labels. "
             f"There are: {', '.join(manifest.header.label_sets) or 'none'}."
         )
-    truth = {task: _truth(manifest, task) for task in dict.fromkeys(found.task for found in chosen)}
+    truth, unscored = _truths(manifest, list(dict.fromkeys(found.task for found in chosen)))
+    notes += [f"'{task}' is learned and not scored: {_no_truth(manifest, task)}." for task in unscored]
     _refuse(manifest, method, chosen)
     names = tuple(found.name for found in chosen)
     if uses.labels == "truth":
-        chosen = [manifest.label_set(truth[chosen[0].task])]
+        chosen = [manifest.label_set(name) for name in truth.values()]
         return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
     if uses.labels == "majority":
         voted_already = [found.name for found in chosen if found.kind == "aggregate"]
@@ -106,15 +110,28 @@ def _spec(manifest: Manifest, label_set: LabelSet) -> LabelSetSpec:
     return LabelSetSpec(label_set.name, label_set.task, width, continuous)
 
 
-def _truth(manifest: Manifest, task: str) -> str:
-    by_annotator = {found.annotator: found.name for found in manifest.header.label_sets.values() if found.task == task}
-    for annotator in TRUTH_ANNOTATORS:
-        if annotator in by_annotator:
-            return by_annotator[annotator]
-    raise UserError(
-        f"{manifest.path} has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; "
-        f"there are: {', '.join(by_annotator.values())}."
+def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """By task the set to be scored against, and the tasks that have none."""
+    truth = {}
+    for task in tasks:
+        by_annotator = _by_annotator(manifest, task)
+        name = next((by_annotator[each] for each in TRUTH_ANNOTATORS if each in by_annotator), None)
+        if name is not None:
+            truth[task] = name
+    if not truth:
+        raise UserError(f"{manifest.path} cannot be scored: {'; '.join(_no_truth(manifest, task) for task in tasks)}.")
+    return truth, [task for task in tasks if task not in truth]
+
+
+def _no_truth(manifest: Manifest, task: str) -> str:
+    return (
+        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; there are: "
+        f"{', '.join(_by_annotator(manifest, task).values())}"
     )
+
+
+def _by_annotator(manifest: Manifest, task: str) -> dict[str, str]:
+    return {found.annotator: found.name for found in manifest.header.label_sets.values() if found.task == task}
 
 
 def _stored_majority(manifest: Manifest, names: Sequence[str]) -> LabelSet | None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.errors import UserError, first_line
-from ..core.files import whole_folder
+from ..core.files import root_hint, whole_folder
 from ..core.streams import rng
 from ..images.cifar import NoCifar10, open_cifar10
 from ..images.dataset import ImageDataset
@@ -84,7 +84,7 @@ def make_cifar(
         noisy.append(_majority(noisy, train, len(dataset.classes), seed))
     header = Header(
         Dataset(
-            dataset.name, "" if dataset.layout == "packaged" else _root_hint(dataset.root, path), dataset.fingerprint()
+            dataset.name, "" if dataset.layout == "packaged" else root_hint(dataset.root, path), dataset.fingerprint()
         ),
         {TASK: task},
         {label_set.name: label_set for label_set in (clean, *(entry.label_set for entry in noisy))},
@@ -199,12 +199,3 @@ def _tables(
             values = pa.array(entry.labels.astype(np.int16)) if split == "train" else pa.nulls(count, pa.int16())
             columns[entry.label_set.columns["label"]] = values
         yield pa.table(columns)
-
-
-def _root_hint(root: Path, manifest: Path) -> str:
-    """The root relative to the manifest where both are below the working folder, so that they move together."""
-    here, root = Path.cwd(), root.resolve()
-    folder = manifest.parent.resolve()
-    if root.is_relative_to(here) and folder.is_relative_to(here):
-        return os.path.relpath(root, folder)
-    return str(root)

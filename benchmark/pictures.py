@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..core.files import whole_file
 from ..core.streams import stream_seed
 from ..manifest import Manifest
 from ..models.methods import Method
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from ..training.pictures import draw_confusion, label_axes, new_figure, save_figure
 
 SYNTHESIS_ROWS = 8
 
@@ -45,7 +41,7 @@ def draw_run(
 
 def draw_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Test score, agreement with the training labels, and losses over epochs."""
-    figure = _figure(13, 4)
+    figure = new_figure(13, 4)
     scores, agreement, losses = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in rows]
     for task in rows[0]["test"]:
@@ -57,10 +53,10 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     # a method may begin to report a loss later than the first epoch
     for name in dict.fromkeys(name for row in rows for name in row["losses"]):
         losses.plot(epochs, [row["losses"].get(name, float("nan")) for row in rows], label=name.replace("_", " "))
-    _label(scores, "Test score", "score")
-    _label(agreement, "Agreement of predictions with training labels", "share of samples")
-    _label(losses, "Training losses", "mean over the epoch")
-    _save(figure, path)
+    label_axes(scores, "Test score", "score")
+    label_axes(agreement, "Agreement of predictions with training labels", "share of samples")
+    label_axes(losses, "Training losses", "mean over the epoch")
+    save_figure(figure, path)
 
 
 def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -70,7 +66,7 @@ def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
         path: the picture.
         curves: a name for each run, and its metrics' rows.
     """
-    figure = _figure(12, 4.5)
+    figure = new_figure(12, 4.5)
     scores, losses = figure.subplots(1, 2)
     for name, rows in curves.items():
         epochs = [row["epoch"] for row in rows]
@@ -79,30 +75,9 @@ def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
         scores.plot(epochs, [row["test"][first][metric] for row in rows], label=name)
         if "cross_entropy" in rows[-1]["losses"]:
             losses.plot(epochs, [row["losses"]["cross_entropy"] for row in rows], label=name)
-    _label(scores, "Test score over training", "score")
-    _label(losses, "Cross entropy with the training labels", "mean over sets and epoch")
-    _save(figure, path)
-
-
-def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[str]) -> None:
-    """A confusion matrix: rows true, columns predicted, coloured by the share of the row, shares written in."""
-    figure = _figure(1.5 + 0.62 * len(classes), 1.2 + 0.58 * len(classes))
-    axes = figure.subplots()
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(totals, 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*counts.shape):
-        shade = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=7)
-    # dollar signs would start mathematical text
-    names = [name.replace("$", r"\$") for name in classes]
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-    axes.set_yticks(
-        range(len(names)), [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=8
-    )
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true (number)")
-    _save(figure, path)
+    label_axes(scores, "Test score over training", "score")
+    label_axes(losses, "Cross entropy with the training labels", "mean over sets and epoch")
+    save_figure(figure, path)
 
 
 def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> None:
@@ -110,38 +85,11 @@ def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> 
     rows, columns, _, size, _ = images.shape
     grid = images.permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, 3)
     pixels = ((grid.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
-    figure = _figure(0.2 + 0.8 * columns, 0.5 + 0.8 * rows)
+    figure = new_figure(0.2 + 0.8 * columns, 0.5 + 0.8 * rows)
     axes = figure.subplots()
     axes.imshow(pixels)
     centres = [(column + 0.5) * size for column in range(columns)]
     axes.set_xticks(centres, [name.replace("$", r"\$") for name in classes], rotation=30, ha="left", fontsize=8)
     axes.xaxis.tick_top()
     axes.set_yticks([])
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    # the object interface: no global state, and no window system is looked for
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _label(axes: Axes, title: str, quantity: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for line in axes.get_lines():
-        if np.size(line.get_xdata()) < 3:
-            line.set_marker("o")  # one point makes no line
-    axes.set_ylabel(quantity)
-    axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+    save_figure(figure, path)

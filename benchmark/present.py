@@ -6,25 +6,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..core.config import to_dict
+from ..core.terminal import console, progress
 from ..manifest import LabelSet, Manifest
 from .bench import comparison_folder
 from .run import Plan, main_score
 from .summary import Summary, summarise
-
-PLAIN_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe, where there is no terminal to ask."""
-
-
-def console() -> Console:
-    """A console for stdout: as wide as the terminal, or wide enough for a whole table in a file."""
-    found = Console(highlight=False, emoji=False)
-    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def print_label_sets(manifest: Manifest) -> None:
@@ -115,14 +105,15 @@ def print_options(plans: Sequence[Plan]) -> None:
 
 
 def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> None:
-    """The results, a row a run and task; the last epoch's score is the headline, the best epoch's an oracle."""
+    """The results, a row a run, task and metric; the last epoch's score is the headline, the best epoch's an oracle."""
     table = Table(title="Test scores after the last epoch", title_justify="left")
     columns = ("method", "learns from", "metric", "last", "first head", "oracle (epoch)", "agrees noisy", "agrees true")
     for name in (*columns, "epochs", "time"):
         table.add_column(name, justify="left" if name in columns[:3] else "right")
     for plan, result in zip(plans, results, strict=True):
-        for task in result["last"]["test"]:
-            table.add_row(*_row(plan, result, task))
+        for task, scores in result["last"]["test"].items():
+            for metric in ("accuracy",) if "accuracy" in scores else ("ccc", "mse"):
+                table.add_row(*_row(plan, result, task, metric))
     out = console()
     out.print(table)
     out.print("oracle: the best epoch by test labels, for reading only. agrees: predictions on training images.")
@@ -132,12 +123,13 @@ def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> 
         out.print(f"comparison: {escape(str(comparison_folder(plans)))}")
 
 
-def _row(plan: Plan, result: Mapping[str, Any], task: str) -> list[str]:
+def _row(plan: Plan, result: Mapping[str, Any], task: str, metric: str) -> list[str]:
     last, oracle, sets = result["last"], result["oracle"], plan.manifest.header.label_sets
-    metric = "accuracy" if "accuracy" in last["test"][task] else "ccc"
     heads = [scores[metric] for name, scores in last["heads"].items() if sets[name].task == task]
-    noisy = [last["agreement"][name] for name in plan.choice.labels if sets[name].task == task]
-    known = [value for value in noisy if value is not None]
+    # agreement is accuracy or CCC; an error has none
+    names = [name for name in plan.choice.labels if sets[name].task == task and metric != "mse"]
+    known = [value for value in (last["agreement"].get(name) for name in names) if value is not None]
+    true = None if metric == "mse" else last["agreement"][plan.choice.truth[task]]
     return [
         plan.config.method,
         escape(", ".join(spec.name for spec in plan.choice.specs if spec.task == task)),
@@ -146,7 +138,7 @@ def _row(plan: Plan, result: Mapping[str, Any], task: str) -> list[str]:
         _score(heads[0], 4) if heads else "",
         f"{_score(oracle['test'][task][metric], 4)} ({oracle['epoch']})",
         _score(sum(known) / len(known) if known else None, 3),
-        _score(last["agreement"][plan.choice.truth[task]], 3),
+        _score(true, 3),
         str(last["epoch"]),
         duration(sum(result["seconds"].values())),
     ]
@@ -171,17 +163,7 @@ class Display:
 
     def __init__(self) -> None:
         self.console = console()
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            transient=True,
-        )
+        self.progress = progress(self.console)
         self.bars: dict[str, Any] = {}
         self.plan: Plan | None = None
         self.score = ""

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,17 +17,21 @@ import numpy as np
 import torch
 
 from .. import __version__
+from ..core.config import differences
 from ..core.errors import UserError
-from ..core.files import write_failure, write_json
+from ..core.files import sha256_file, write_failure, write_json
 from ..core.streams import rng, stream_seed
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, Method, Problem
-from ..training.data import Feed, SplitData, load_split
+from ..models.networks import VGGTrunk
+from ..training.data import SplitData, load_split
+from ..training.feed import Feed
+from ..training.folder import RunFolder, identity
+from ..training.initial import load_convolutions
+from ..training.loop import check_weights, predictions, repeatable, train_epoch
 from ..training.metrics import accuracy, confusion, task_scores
 from .choose import Choice, choose, refuse_missing, vote
-from .folder import RunFolder, differences, identity
 from .settings import RunConfig, resolve
-from .train import check_weights, predictions, repeatable, train_epoch
 
 
 class Watcher(Protocol):
@@ -56,6 +60,7 @@ class Plan:
         choice: the label sets.
         folder: where it will be.
         root: the dataset's root, where it is not at the manifest's hint.
+        init: the file that the convolutions start from, None for random weights.
         others: folders of the same method, manifest and seed with another configuration, and what differs.
     """
 
@@ -64,6 +69,7 @@ class Plan:
     choice: Choice
     folder: RunFolder
     root: Path | None
+    init: Path | None = None
     others: tuple[tuple[Path, tuple[str, ...]], ...] = ()
 
 
@@ -74,10 +80,12 @@ def plan_run(
     preset: str,
     seed: int = 0,
     labels: Sequence[str] = (),
+    partly: bool = False,
     changes: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     device: str = "cpu",
     root: Path | None = None,
+    init: Path | None = None,
 ) -> Plan:
     """Check everything about a run that can be checked before anything is loaded.
 
@@ -87,20 +95,31 @@ def plan_run(
         preset: `smoke`, `small` or `paper`.
         seed: of weights, order, augmentation, dropout and latent vectors.
         labels: label sets to learn from; empty for all noisy ones.
+        partly: leave out of them what the method cannot use, with a note.
         changes: option values that differ from the preset's.
         out: the folder of run folders.
         device: `cpu` or `cuda`.
         root: the dataset's folder or archive.
+        init: weights for the encoder's convolutions, such as VGG-Face's; None to start at random.
 
     Raises:
         UserError: an unknown name, a value out of range, labels that the method cannot use.
     """
     settings, options = resolve(method, preset, changes or {})
-    choice = choose(manifest, method, labels)
-    config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, settings, options)
+    choice = choose(manifest, method, labels, partly=partly)
+    if settings.test_split == "auto":
+        only_val = manifest.select(splits=["val"]).rows > 0 and not manifest.select(splits=["test"]).rows
+        settings = replace(settings, test_split="val" if only_val else "test")
+        if only_val:
+            note = f"{manifest.path} has no test split: scored on its validation split, which selects nothing."
+            choice = replace(choice, notes=(*choice.notes, note))
+    if init is not None:
+        load_convolutions(VGGTrunk(settings.image_size, options.width, options.hidden), init)
+    digest = "" if init is None else sha256_file(init)
+    config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, digest, settings, options)
     stem = f"{manifest.path.stem}-{method}-seed{seed}"
     folder = RunFolder(Path(out) / f"{stem}-{identity(config.to_json(), manifest.fingerprint)}")
-    return Plan(manifest, config, choice, folder, root, _others(folder, stem, config))
+    return Plan(manifest, config, choice, folder, root, init, _others(folder, stem, config))
 
 
 def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) -> dict[str, Any]:
@@ -131,7 +150,7 @@ def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) 
 def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
     config, settings, device = plan.config, plan.config.settings, torch.device(plan.config.device)
     train, test = _load(plan, watcher)
-    train_feed = Feed(train, device, augment=settings.augment == "crop-flip")
+    train_feed = Feed(train, device, augment=settings.augment)
     test_feed, agreement_feed = Feed(test, device), Feed(_agreement_subset(plan, train), device)
     method = _build(plan, len(train))
     stored = plan.folder.load(device)
@@ -203,10 +222,13 @@ def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
     if choice.voted is not None:
         labels[choice.voted] = vote([labels[name] for name in choice.labels], choice.specs[0].width, plan.config.seed)
     refuse_missing(manifest, plan.config.method, labels, [spec.name for spec in choice.specs])
-    test = load("test", list(choice.truth.values()), settings.test_images)
+    split = settings.test_split
+    test = load(split, list(choice.truth.values()), settings.test_images)
     for name in choice.truth.values():
         if not test.labels[name].present.any():
-            raise UserError(f"'{name}' in {manifest.path} labels no test image, so there is nothing to score against.")
+            raise UserError(
+                f"'{name}' in {manifest.path} labels no {split} image, so there is nothing to score against."
+            )
     return SplitData(train.images, labels), test
 
 
@@ -214,7 +236,13 @@ def _build(plan: Plan, samples: int) -> Method:
     config = plan.config
     torch.manual_seed(stream_seed(config.seed, "weights"))
     problem = Problem(config.settings.image_size, plan.choice.specs, samples)
-    return METHODS[config.method](problem, config.options, torch.device(config.device))
+    method = METHODS[config.method](problem, config.options, torch.device(config.device))
+    if plan.init is not None:
+        for network in method.networks.values():
+            for trunk in network.modules():
+                if isinstance(trunk, VGGTrunk):
+                    load_convolutions(trunk, plan.init)
+    return method
 
 
 def _agreement_subset(plan: Plan, train: SplitData) -> SplitData:
@@ -231,6 +259,8 @@ def _evaluate(plan: Plan, method: Method, test: SplitData, test_feed: Feed, agre
     heads = {}
     for name, prediction in by_set.items():
         task = plan.manifest.label_set(name).task
+        if task not in scored:
+            continue
         heads[name] = task_scores({task: prediction}, {task: scored[task]})[task]
     fitted, _ = predictions(method, agreement_feed)
     return {
@@ -245,6 +275,8 @@ def _agreement(plan: Plan, fitted: Mapping[str, Any], feed: Feed) -> dict[str, f
     header, found = plan.manifest.header, {}
     for name, values in feed.labels.items():
         task = plan.choice.specs[0].task if name == plan.choice.voted else header.label_sets[name].task
+        if task not in fitted:
+            continue  # a set that was chosen beside others and that this method does not learn from
         labels = Labels(values.cpu().numpy(), feed.masks[name].cpu().numpy())
         if header.tasks[task].kind == "categorical":
             found[name] = accuracy(fitted[task], labels)

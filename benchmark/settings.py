@@ -19,11 +19,18 @@ class RunSettings:
     epochs: int = option(200, "passes over the training images", low=1)
     batch_size: int = option(128, "images per step", low=2)
     image_size: int = option(32, "side of the images in pixels: 32, 64 or 128", low=32, high=128)
-    augment: Literal["crop-flip", "none"] = option(
-        "crop-flip", "random crops (padding 4) and mirroring, or none", choices=("crop-flip", "none")
+    augment: Literal["crop-flip", "affine", "none"] = option(
+        "crop-flip",
+        "random crops (padding 4) and mirroring; or rotation, shift, zoom and mirroring, for faces; or none",
+        choices=("crop-flip", "affine", "none"),
     )
     train_images: int = option(0, "training images, a fixed random subset; 0 for all", low=0)
     test_images: int = option(0, "test images, a fixed random subset; 0 for all", low=0)
+    test_split: Literal["auto", "test", "val"] = option(
+        "auto",
+        "where scores are taken; auto is val where a manifest has no test images",
+        choices=("auto", "test", "val"),
+    )
     agreement_images: int = option(10_000, "training images on which agreement is measured each epoch", low=1)
 
 
@@ -68,6 +75,7 @@ class RunConfig:
         labels: the label sets to learn from.
         truth: by task, the label set to be scored against.
         device: `cpu` or `cuda`.
+        init: SHA-256 of the file that the convolutions start from, empty for random weights.
         settings: of the run.
         options: of the method.
     """
@@ -78,6 +86,7 @@ class RunConfig:
     labels: tuple[str, ...]
     truth: Mapping[str, str]
     device: str
+    init: str
     settings: RunSettings
     options: TrainingConfig
 

@@ -27,9 +27,21 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The manifest to learn from.  [default: data_manifests/cifar10.parquet, made when it is not there]",
 )
-@click.option("--labels", metavar="SET,…", help="Label sets to learn from.  [default: all noisy ones]")
+@click.option(
+    "--protocol",
+    metavar="NAME",
+    help="raf-base or affectnet-base: the paper's label sets, λ, start epoch and image size for a relabelled manifest.",
+)
+@click.option(
+    "--labels", metavar="SET,…", help="Label sets to learn from.  [default: all noisy ones, or the protocol's]"
+)
 @click.option(
     "--preset", help="smoke (seconds), small (two cores, minutes) or paper.  [default: paper on a GPU, else small]"
+)
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Convolutions to start from: VGG-Face's .pth (with --set width=1), torchvision's VGG-16 or a vgg teacher.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
@@ -51,8 +63,10 @@ if TYPE_CHECKING:
 def command(
     methods: tuple[str, ...],
     manifest: Path | None,
+    protocol: str | None,
     labels: str | None,
     preset: str | None,
+    init: Path | None,
     seed: int,
     epochs: str | None,
     lambda_: str | None,
@@ -72,6 +86,7 @@ def command(
       noisyfer bench --method proposed
       noisyfer bench --method vgg-clean,vgg-majority,vgg-all,proposed --preset small
       noisyfer bench --method proposed --labels class_flip40 --lambda 0.3 --set start_epoch=8
+      noisyfer bench --method vgg-all,proposed --protocol raf-base --manifest data_manifests/raf_by_affectnet.parquet
     """
     from ..benchmark.bench import check_request, dataset_root, open_or_make, plan_bench, run_bench
     from ..benchmark.present import Display, print_options, print_table
@@ -80,18 +95,20 @@ def command(
     settings = parse_settings(changes)
     settings |= {name: value for name, value in (("epochs", epochs), ("lambda", lambda_)) if value is not None}
     names = comma_list(methods)
-    check_request(names, preset, settings, device)
+    check_request(names, preset, settings, device, protocol)
     opened = open_or_make(manifest, data, click.echo)
     plans = plan_bench(
         opened,
         names,
         preset=preset,
+        protocol=protocol,
         labels=comma_list(labels),
         seed=seed,
         changes=settings,
         out=out,
         device=device,
         root=dataset_root(opened, data),
+        init=init,
     )
     _announce(plans)
     print_options(plans)

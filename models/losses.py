@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values B where the mask B is true; 0 where it is nowhere true."""
+    """Mean of the values where the mask of the same shape is true; 0 where it is nowhere true."""
     weights = mask.to(values.dtype)
     return (values * weights).sum() / weights.sum().clamp(min=1)
 
@@ -64,16 +64,24 @@ def similarity(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     return 1 - (valence + arousal) / 2
 
 
-def discriminator_hinge(encoder_scores: Tensor, decoder_scores: Tensor) -> Tensor:
+def discriminator_hinge(encoder_scores: Tensor, decoder_scores: Tensor, present: Tensor) -> Tensor:
     """L_D = mean(relu(1 − s_enc)) + mean(relu(1 + s_dec)): the negative of eq. 9's second line with eq. 10's g and h.
 
     Args:
         encoder_scores: B×(T+3), D's scores of (x, y0, ŷ).
         decoder_scores: B×(T+3), D's scores of (x̃, ỹ0, ỹ).
+        present: bool B×(T+3), the scores that count: all but the marginal ones of missing labels.
     """
-    return functional.relu(1 - encoder_scores).mean() + functional.relu(1 + decoder_scores).mean()
+    real, drawn = functional.relu(1 - encoder_scores), functional.relu(1 + decoder_scores)
+    return masked_mean(real, present) + masked_mean(drawn, present)
 
 
-def generator_adversarial(encoder_scores: Tensor, decoder_scores: Tensor) -> Tensor:
-    """mean(s_enc) − mean(s_dec): the term that λ weighs in eq. 9, with ĥ(z) = −z."""
-    return encoder_scores.mean() - decoder_scores.mean()
+def generator_adversarial(encoder_scores: Tensor, decoder_scores: Tensor, present: Tensor) -> Tensor:
+    """mean(s_enc) − mean(s_dec): the term that λ weighs in eq. 9, with ĥ(z) = −z.
+
+    Args:
+        encoder_scores: B×(T+3), D's scores of (x, y0, ŷ).
+        decoder_scores: B×(T+3), D's scores of (x̃, ỹ0, ỹ).
+        present: bool B×(T+3), the scores that count.
+    """
+    return masked_mean(encoder_scores - decoder_scores, present)

@@ -336,26 +336,27 @@ def mean_over_sets(losses: Sequence[Tensor], masks: Sequence[Sequence[bool]]) ->
     return sum(present) / len(present) if present else torch.zeros((), dtype=torch.float64)
 
 
-def _mean_of(scores: Tensor, term: object) -> Tensor:
-    """Mean over samples and scores of term(score), one by one."""
-    terms = [term(score) for row in scores for score in row]  # type: ignore[operator]
+def _mean_of(scores: Tensor, present: Sequence[Sequence[bool]], term: object) -> Tensor:
+    """Mean over the samples' scores that count of term(score), one by one."""
+    rows = zip(scores, present, strict=True)
+    terms = [term(score) for row, there in rows for score, counts in zip(row, there, strict=True) if counts]  # type: ignore[operator]
     return sum(terms) / len(terms)
 
 
-def discriminator_loss(encoder_scores: Tensor, decoder_scores: Tensor) -> Tensor:
+def discriminator_loss(encoder_scores: Tensor, decoder_scores: Tensor, present: Sequence[Sequence[bool]]) -> Tensor:
     """What D minimises: minus E[g(s_enc)] + E[h(s_dec)] of eq. 9, g(z) = min(0, z − 1), h(z) = min(0, −z − 1)."""
     zero = torch.zeros((), dtype=torch.float64)
-    gained = _mean_of(encoder_scores, lambda z: torch.minimum(zero, z - 1))
-    return -(gained + _mean_of(decoder_scores, lambda z: torch.minimum(zero, -z - 1)))
+    gained = _mean_of(encoder_scores, present, lambda z: torch.minimum(zero, z - 1))
+    return -(gained + _mean_of(decoder_scores, present, lambda z: torch.minimum(zero, -z - 1)))
 
 
-def generator_loss(encoder_scores: Tensor, decoder_scores: Tensor) -> Tensor:
+def generator_loss(encoder_scores: Tensor, decoder_scores: Tensor, present: Sequence[Sequence[bool]]) -> Tensor:
     """What λ weighs: E[ĥ(−s_enc)] + E[ĥ(s_dec)] of eq. 9, ĥ(z) = −z."""
 
     def h_hat(z: Tensor) -> Tensor:
         return -z
 
-    return _mean_of(encoder_scores, lambda s: h_hat(-s)) + _mean_of(decoder_scores, h_hat)
+    return _mean_of(encoder_scores, present, lambda s: h_hat(-s)) + _mean_of(decoder_scores, present, h_hat)
 
 
 def one_hot(labels: Sequence[int], width: int) -> Tensor:

@@ -230,32 +230,43 @@ def test_similarity_by_hand_and_at_its_ends() -> None:
 
 
 @st.composite
-def score_tables(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+def score_tables(draw: st.DrawFn) -> tuple[Tensor, Tensor, list[list[bool]]]:
     rows, columns = draw(st.integers(1, 4)), draw(st.integers(1, 5))
     # away from the hinges' corners at ±1, where the gradient is a choice
     score = floats(-4, 4).filter(lambda z: abs(abs(z) - 1) > 1e-6)
     tables = st.lists(st.lists(score, min_size=columns, max_size=columns), min_size=rows, max_size=rows)
-    return table(draw(tables)), table(draw(tables))
+    flags = draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
+    flags[draw(st.integers(0, rows * columns - 1))] = True  # S_x, S_y0 and S_joint always count
+    present = [flags[row * columns : (row + 1) * columns] for row in range(rows)]
+    return table(draw(tables)), table(draw(tables)), present
 
 
 @settings(deadline=None, max_examples=80)
 @given(score_tables())
-def test_adversarial_losses_are_those_of_equations_9_and_10(scores: tuple[Tensor, Tensor]) -> None:
-    agree(discriminator_hinge, oracles.discriminator_loss, *scores)
-    agree(generator_adversarial, oracles.generator_loss, *scores)
+def test_adversarial_losses_are_those_of_equations_9_and_10(scores: tuple[Tensor, Tensor, list[list[bool]]]) -> None:
+    *sides, present = scores
+    counts = torch.tensor(present)
+    for ours, literal in (
+        (discriminator_hinge, oracles.discriminator_loss),
+        (generator_adversarial, oracles.generator_loss),
+    ):
+        agree(lambda *s, f=ours: f(*s, counts), lambda *s, f=literal: f(*s, present), *sides)
 
 
 def test_adversarial_losses_by_hand() -> None:
     encoder_scores, decoder_scores = table([[2.0, 0.5], [-1.0, 1.5]]), table([[-3.0, 0.0], [1.0, -0.5]])
+    every, some = torch.ones(2, 2, dtype=torch.bool), torch.tensor([[True, False], [True, True]])
     # relu(1 − s): 0, 0.5, 2, 0; relu(1 + s): 0, 1, 2, 0.5
-    assert discriminator_hinge(encoder_scores, decoder_scores).item() == pytest.approx(2.5 / 4 + 3.5 / 4)
+    assert discriminator_hinge(encoder_scores, decoder_scores, every).item() == pytest.approx(2.5 / 4 + 3.5 / 4)
+    assert discriminator_hinge(encoder_scores, decoder_scores, some).item() == pytest.approx(2 / 3 + 2.5 / 3)
     # means 0.75 and −0.625
-    assert generator_adversarial(encoder_scores, decoder_scores).item() == pytest.approx(0.75 + 0.625)
+    assert generator_adversarial(encoder_scores, decoder_scores, every).item() == pytest.approx(0.75 + 0.625)
+    assert generator_adversarial(encoder_scores, decoder_scores, some).item() == pytest.approx((2.5 + 2.5) / 3)
 
 
 def test_discriminator_wants_high_encoder_scores_and_the_generator_low_ones() -> None:
-    high, low = table([[5.0]]), table([[-5.0]])
-    assert discriminator_hinge(high, low).item() == 0
-    assert discriminator_hinge(low, high).item() == 12
-    assert generator_adversarial(low, high).item() == -10
-    assert generator_adversarial(high, low).item() == 10
+    high, low, counts = table([[5.0]]), table([[-5.0]]), torch.ones(1, 1, dtype=torch.bool)
+    assert discriminator_hinge(high, low, counts).item() == 0
+    assert discriminator_hinge(low, high, counts).item() == 12
+    assert generator_adversarial(low, high, counts).item() == -10
+    assert generator_adversarial(high, low, counts).item() == 10

@@ -69,6 +69,10 @@ class LiteralGame:
     def scores(self, images: Tensor, latent: Tensor, labels: list[Tensor]) -> Tensor:
         return oracles.discriminator(self.discriminator, images, latent, labels) * self.score_weights
 
+    @staticmethod
+    def zeros_where_missing(labels: Tensor, mask: list[bool]) -> Tensor:
+        return torch.stack([row if there else torch.zeros_like(row) for row, there in zip(labels, mask, strict=True)])
+
     def prediction_loss(self, outputs: list[Tensor], batch: Batch) -> Tensor:
         """Σ_sets CE + γ·L_sim."""
         total = torch.zeros((), dtype=torch.float64)
@@ -92,12 +96,15 @@ class LiteralGame:
             self.encoder = self.encoder_adam.step(self.encoder, slopes)
             return {"loss": prediction, "encoder": slopes}
         latent = oracles.latent(mean, log_variance, seen.encoder_noise)
+        masks = [batch.masks[one.name].tolist() for one in self.sets]
+        present = [[True, True, *row, True] for row in zip(*masks, strict=True)]
         given = [
             batch.labels[one.name].double()
             if one.continuous
             else oracles.one_hot(batch.labels[one.name].tolist(), one.width)
             for one in self.sets
         ]
+        given = [self.zeros_where_missing(label, mask) for label, mask in zip(given, masks, strict=True)]
         self.decoder = oracles.power_iteration(self.decoder, transposed=True)
         drawn, running = oracles.decoder(self.decoder, seen.decoder_noise, given, training=True)
         self.decoder.update(running)
@@ -105,18 +112,19 @@ class LiteralGame:
             output if one.continuous or self.config.label_input == "raw" else oracles.softmax(output)
             for output, one in zip(outputs, self.sets, strict=True)
         ]
+        shown = [self.zeros_where_missing(label, mask) for label, mask in zip(shown, masks, strict=True)]
         for _ in range(self.config.discriminator_updates):
             self.discriminator = oracles.power_iteration(self.discriminator)
             s_enc = self.scores(images, latent.detach(), [label.detach() for label in shown])
             s_dec = self.scores(drawn.detach(), seen.decoder_noise, given)
-            loss_d = oracles.discriminator_loss(s_enc, s_dec)
+            loss_d = oracles.discriminator_loss(s_enc, s_dec, present)
             self.clipped += [s_enc > 1, s_dec < -1]
             slopes_d = oracles.gradients(loss_d, self.discriminator)
             self.discriminator = self.discriminator_adam.step(self.discriminator, slopes_d)
         self.discriminator = oracles.power_iteration(self.discriminator)
         s_enc = self.scores(images, latent, shown)
         s_dec = self.scores(drawn, seen.decoder_noise, given)
-        joint = oracles.generator_loss(s_enc, s_dec)
+        joint = oracles.generator_loss(s_enc, s_dec, present)
         loss = prediction + self.config.lambda_ * joint
         slopes_e, slopes_x = oracles.gradients_of_two(loss, self.encoder, self.decoder)
         self.encoder = self.encoder_adam.step(self.encoder, slopes_e)
@@ -141,7 +149,15 @@ GAMES = [
     ),
     pytest.param((AFFECT, EXPRESSION), {"label_input": "softmax", "gamma": 0.2}, id="va-expression-softmax"),
     pytest.param((AFFECT,), {"discriminator_updates": 1}, id="va-one-update"),
+    pytest.param((EXPRESSION, AFFECT), {"missing": True}, id="expression-va-missing"),
+    pytest.param(CLASSES[:2], {"missing": True, "label_input": "softmax"}, id="two-softmax-missing"),
 ]
+
+
+def without_some(batch: Batch) -> Batch:
+    """Each set lacks labels on samples of its own; what stands in their place must not matter."""
+    masks = {name: (torch.arange(ROWS) + number) % 3 > 0 for number, name in enumerate(batch.labels)}
+    return dataclasses.replace(batch, masks=masks)
 
 
 @pytest.mark.parametrize(("sets", "settings"), GAMES)
@@ -150,6 +166,8 @@ def test_proposed_plays_the_literal_game(
 ) -> None:
     """Three updates in float64: the first warms up alone, so the generator's two Adam states differ in age."""
     rate, start = 2e-3, 1
+    settings = dict(settings)
+    missing = settings.pop("missing", False)
     # the package's own unit_images rounds to float32, and the literal game must see the same pictures
     monkeypatch.setattr(proposed, "unit_images", lambda images: images.double() / 127.5 - 1)
     torch.set_default_dtype(torch.float64)
@@ -162,6 +180,7 @@ def test_proposed_plays_the_literal_game(
         for epoch in range(3):
             method.start_epoch(epoch)
             batch = make_batch(sets, seed=epoch)
+            batch = without_some(batch) if missing else batch
             told = method.update(batch)
             expected = game.iterate(batch, seen, adversarial=epoch >= start)
             for name in ("loss", "adversarial_generator", "adversarial_discriminator"):

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pytest
 import torch
 from noisyfer.benchmark.run import Plan, execute, plan_run
-from noisyfer.benchmark.train import TrainingDiverged
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Dataset, Header, LabelSet, Manifest, Task, write_manifest
-from noisyfer.models.methods import METHODS
+from noisyfer.models.methods import METHODS, Uses
 from noisyfer.models.methods.vgg_all import VGGAll
+from noisyfer.training.loop import TrainingDiverged
 from PIL import Image
 
 TINY = {"train_images": 96, "test_images": 40, "agreement_images": 40, "batch_size": 32}
@@ -298,8 +298,7 @@ def faces(tmp_path: Path) -> Path:
         sets.append(LabelSet.valence_arousal(annotator, kind, {}))
         columns[f"valence_{annotator}"] = draw.uniform(-1, 1, count).astype(np.float32)
         columns[f"arousal_{annotator}"] = draw.uniform(-1, 1, count).astype(np.float32)
-    for label_set in sets:
-        header = header.with_label_set(label_set, ())
+    header = header.with_label_sets(sets, ())
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     return write_manifest(tmp_path / "faces.parquet", header, [table]).path
 
@@ -314,10 +313,18 @@ def test_expression_and_valence_arousal_are_learned_and_scored_together(faces: P
     assert "similarity" in result["last"]["losses"]
 
 
-def test_missing_labels_are_used_by_vgg_and_refused_by_the_adversarial_model(faces: Path, tmp_path: Path) -> None:
-    execute(plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_gappy"]))
+def test_missing_labels_are_used_or_refused_as_the_method_declares(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = ["expression_gappy", "va_model"]
+    for method in ("vgg-all", "proposed"):
+        assert set(execute(plan(faces, method, tmp_path / "runs", labels=labels))["last"]["test"]) == {
+            "expression",
+            "va",
+        }
+    monkeypatch.setattr(VGGAll, "uses", Uses(missing=False))
     with pytest.raises(UserError, match=r"'expression_gappy'.*lacks 4 of 16"):
-        execute(plan(faces, "proposed", tmp_path / "runs", labels=["expression_gappy", "expression_model"]))
+        execute(plan(faces, "vgg-all", tmp_path / "other", labels=["expression_gappy"]))
 
 
 def test_a_truth_without_test_labels_is_a_sentence(faces: Path, tmp_path: Path) -> None:
@@ -350,6 +357,7 @@ def test_one_table_holds_runs_with_different_metrics(faces: Path, tmp_path: Path
     printed = capsys.readouterr().out
     assert printed.count("expression accuracy") == 2
     assert printed.count("va ccc") == 1
+    assert printed.count("va mse") == 1
 
 
 def test_a_vote_over_a_vote_is_refused(digits_manifest: Path, tmp_path: Path) -> None:
@@ -380,11 +388,11 @@ def test_weights_that_are_not_finite_are_not_saved(
 
 
 def test_continuous_labels_are_refused_or_left_out_with_a_note(faces: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="vgg-all learns from categorical labels only and cannot use va_model"):
-        plan(faces, "vgg-all", tmp_path, labels=["expression_model", "va_model"])
-    planned = plan(faces, "vgg-all", tmp_path)
+    with pytest.raises(UserError, match="vgg-majority learns from categorical labels only and cannot use va_model"):
+        plan(faces, "vgg-majority", tmp_path, labels=["expression_model", "va_model"])
+    planned = plan(faces, "vgg-majority", tmp_path)
     assert planned.config.labels == ("expression_model", "expression_gappy")
-    assert planned.choice.notes == ("vgg-all cannot use continuous labels and leaves out va_model.",)
+    assert planned.choice.notes == ("vgg-majority cannot use continuous labels and leaves out va_model.",)
 
 
 def test_training_learns(digits_manifest: Path, tmp_path: Path) -> None:

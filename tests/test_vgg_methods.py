@@ -8,13 +8,18 @@ import math
 import oracles
 import pytest
 import torch
-from method_builders import CLASSES, EVERY, ROWS, build, make_batch
+from method_builders import AFFECT, CLASSES, EVERY, EXPRESSION, ROWS, build, make_batch
 from noisyfer.models.methods import LabelSetSpec
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
-VGG = [param for param in EVERY if param.values[0] in ("vgg-clean", "vgg-majority", "vgg-all")]
+VGG = [
+    param
+    for param in EVERY
+    if param.values[0] in ("vgg-clean", "vgg-majority", "vgg-all")
+    and not any(one.continuous for one in param.values[1])
+]
 
 
 @pytest.mark.parametrize(("name", "sets"), VGG)
@@ -71,3 +76,27 @@ def test_vgg_takes_adams_steps_on_the_mean_of_the_cross_entropies() -> None:
     with torch.no_grad():
         wanted = oracles.softmax(oracles.classifier(weights, batch.images.double() / 127.5 - 1))
     torch.testing.assert_close(method.predict(batch.images)["class"].double(), wanted, rtol=0, atol=5e-3)
+
+
+def test_multi_task_vgg_descends_the_cross_entropy_plus_gamma_times_one_minus_ccc() -> None:
+    sets = (AFFECT, EXPRESSION)
+    method = build("vgg-all", sets, gamma=0.6)
+    network = method.networks["classifier"]
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    weights = oracles.leaves(network.state_dict())
+    mask = torch.arange(ROWS) % 3 > 0
+    batch = dataclasses.replace(make_batch(sets), masks={AFFECT.name: mask, EXPRESSION.name: ~mask})
+    told = method.update(batch)
+    outputs = oracles.classifier(weights, batch.images.double() / 127.5 - 1)
+    apart = oracles.similarity(outputs[:, :2], batch.labels[AFFECT.name].double(), mask.tolist())
+    entropy = oracles.cross_entropy(outputs[:, 2:], batch.labels[EXPRESSION.name].tolist(), (~mask).tolist())
+    expected = 0.6 * apart + entropy
+    assert told["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert told["similarity"].item() == pytest.approx(apart.item(), rel=1e-4)
+    assert told["cross_entropy"].item() == pytest.approx(entropy.item(), rel=1e-4)
+    gradients = oracles.gradients(expected, weights)
+    for name, parameter in network.named_parameters():
+        size = gradients[name].abs().max().item()
+        torch.testing.assert_close(parameter.grad.double(), gradients[name], rtol=1e-2, atol=2e-3 * size)

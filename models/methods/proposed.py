@@ -42,9 +42,13 @@ class Proposed(Method):
 
     with s_enc = D(x, y0, ŷ) and s_dec = D(x̃, ỹ0, ỹ), each B×(T+3) and each score times its weight. One forward of
     encoder and decoder serves all three updates; real and generated samples pass D as one batch.
+
+    Where a sample lacks a label, zeros stand for it on both sides (in ỹ, which the decoder and D see, and in ŷ as D
+    sees it), so that nothing but the labels that are there tells the sides apart; its marginal score is left out of
+    the means, and its prediction loss is not counted.
     """
 
-    uses = Uses(continuous=True, missing=False)
+    uses = Uses(continuous=True)
     config_class = ProposedConfig
     config: ProposedConfig
 
@@ -90,15 +94,16 @@ class Proposed(Method):
         drawn = self.decoder(noise[1], given)
         pictures = torch.cat([images, drawn])
         labels = tuple(
-            torch.cat([self._predicted_input(output, label_set), label])
+            torch.cat([self._predicted_input(output, label_set, batch), label])
             for output, label_set, label in zip(encoding.outputs, self.sets, given, strict=True)
         )
+        present = self._present(batch)
 
         for _ in range(self.config.discriminator_updates):
-            discriminator_loss = self._update_discriminator(pictures, latents, labels)
+            discriminator_loss = self._update_discriminator(pictures, latents, labels, present)
 
         self.discriminator.requires_grad_(False)
-        adversarial = generator_adversarial(*self._scores(pictures, latents, labels))
+        adversarial = generator_adversarial(*self._scores(pictures, latents, labels), present)
         loss = prediction + self.config.lambda_ * adversarial
         self._step_generator(loss)
         self.discriminator.requires_grad_(True)
@@ -165,17 +170,28 @@ class Proposed(Method):
         return total, {name: torch.stack(found).detach().mean() for name, found in shown.items() if found}
 
     def _label_inputs(self, batch: Batch) -> tuple[Tensor, ...]:
-        return tuple(
+        """ỹ as the decoder and D see it, B×K or B×2 a set; zeros where a label is missing."""
+        given = (
             batch.labels[label_set.name]
             if label_set.continuous
             else functional.one_hot(batch.labels[label_set.name], label_set.width).float()
             for label_set in self.sets
         )
+        return tuple(
+            label * batch.masks[label_set.name][:, None] for label, label_set in zip(given, self.sets, strict=True)
+        )
 
-    def _predicted_input(self, output: Tensor, label_set: LabelSetSpec) -> Tensor:
-        if label_set.continuous or self.config.label_input == "raw":
-            return output
-        return torch.softmax(output, dim=1)
+    def _predicted_input(self, output: Tensor, label_set: LabelSetSpec, batch: Batch) -> Tensor:
+        """ŷ of one set as D sees it; zeros where its label is missing."""
+        softened = not label_set.continuous and self.config.label_input == "softmax"
+        shown = torch.softmax(output, dim=1) if softened else output
+        return shown * batch.masks[label_set.name][:, None]
+
+    def _present(self, batch: Batch) -> Tensor:
+        """The scores that count, bool B×(T+3): S_x, S_y0 and S_joint always, S_yt where there is a label."""
+        masks = [batch.masks[label_set.name] for label_set in self.sets]
+        always = torch.ones_like(masks[0])
+        return torch.stack([always, always, *masks, always], dim=1)
 
     def _scores(self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Weighted scores of the encoder's half and the decoder's half of a 2B batch, each B×(T+3)."""
@@ -183,9 +199,11 @@ class Proposed(Method):
         encoder_scores, decoder_scores = scores.chunk(2)
         return encoder_scores, decoder_scores
 
-    def _update_discriminator(self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...]) -> Tensor:
+    def _update_discriminator(
+        self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], present: Tensor
+    ) -> Tensor:
         fixed = tuple(label.detach() for label in labels)
-        loss = discriminator_hinge(*self._scores(pictures.detach(), latents.detach(), fixed))
+        loss = discriminator_hinge(*self._scores(pictures.detach(), latents.detach(), fixed), present)
         self.discriminator_optimizer.zero_grad()
         loss.backward()
         self.discriminator_optimizer.step()

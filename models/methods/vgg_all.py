@@ -8,4 +8,4 @@ from .vgg import VGG
 class VGGAll(VGG):
     """VGG trained on all chosen label sets at once."""
 
-    uses = Uses(labels="chosen")
+    uses = Uses(labels="chosen", continuous=True)

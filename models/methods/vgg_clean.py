@@ -8,4 +8,4 @@ from .vgg import VGG
 class VGGClean(VGG):
     """VGG trained on the truth: the upper bound of every table."""
 
-    uses = Uses(labels="truth")
+    uses = Uses(labels="truth", continuous=True)

@@ -1,0 +1,81 @@
+"""The paper's evaluations on faces (Sec. 5.2): which label sets are learned from, and with what values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.errors import UserError, unknown_name
+from ..manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One evaluation.
+
+    Attributes:
+        learns: task and kind of the label sets to learn from.
+        about: what it is, as a sentence.
+        changes: values of run and method, which the user's own go before.
+    """
+
+    learns: tuple[tuple[str, str], ...]
+    about: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+_FACES = {"image_size": 64, "hidden": 500}
+
+PAPER_CHANGES: Mapping[str, Any] = {"augment": "affine"}
+"""What comes on top with the preset `paper`; the small presets see too few images for it (docs/bench.md)."""
+
+PROTOCOLS: dict[str, Protocol] = {
+    "raf-base": Protocol(
+        (("expression", "model"), ("va", "model")),
+        "learns from a teacher's expression and valence/arousal on RAF-DB, scored by RAF-DB's human expressions",
+        {**_FACES, "lambda": 1.0, "start_epoch": 5},
+    ),
+    "affectnet-base": Protocol(
+        (("expression", "model"), ("va", "human")),
+        "learns from a teacher's expression and the human valence/arousal on AffectNet, scored by both human sets",
+        {**_FACES, "lambda": 0.4, "start_epoch": 0},
+    ),
+}
+"""λ is the paper's (supplement, Sec. C); start epochs, 64 pixels and 500 hidden units are its authors' code's."""
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def protocol_labels(manifest: Manifest, name: str) -> list[str]:
+    """The label sets of a manifest that a protocol learns from.
+
+    Raises:
+        UserError: one is not there, or several would do.
+    """
+    chosen = []
+    for task, kind in find_protocol(name).learns:
+        sets = manifest.header.label_sets.values()
+        found = [each.name for each in sets if each.task == task and each.kind == kind]
+        if not found:
+            raise UserError(
+                f"{manifest.path} has no {task} label set of kind '{kind}', from which --protocol {name} learns; there "
+                f"are: {', '.join(manifest.header.label_sets) or 'none'}. A teacher trained with --task expression,va "
+                "writes both kinds of labels in 'noisyfer relabel'."
+            )
+        if len(found) > 1:
+            raise UserError(
+                f"{manifest.path} has several {task} label sets of kind '{kind}': {', '.join(found)}. Say with "
+                f"--labels which ones --protocol {name} should learn from."
+            )
+        chosen += found
+    return chosen
