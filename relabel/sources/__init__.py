@@ -3,9 +3,9 @@
 import importlib
 import pkgutil
 
-from .base import SOURCES, Sample, Source, SourceOptions, find_root
+from .base import EXPRESSIONS, SOURCES, Sample, Source, SourceOptions, find_root
 
-__all__ = ["SOURCES", "Sample", "Source", "SourceOptions", "find_root"]
+__all__ = ["EXPRESSIONS", "SOURCES", "Sample", "Source", "SourceOptions", "find_root"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f".{_module.name}", __name__)

@@ -6,12 +6,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ...core.errors import UserError
+from ...core.files import root_hint
 from ...core.registry import Registry
-from ...core.schema import STATUS_OK, LabelSet, Task
+from ...core.schema import STATUS_OK, Dataset, LabelSet, Task
 
 DATA_VARIABLE = "NOISYFER_DATA"
 DATASETS = Path("datasets")
@@ -35,8 +37,10 @@ class Sample:
         eyes: the centres of the eyes, (left x, left y, right x, right y), left and right as seen in the picture, in
             pixels of the upright picture; None where the dataset has no landmarks.
         box: the face, (left, top, right, bottom) in the same pixels, where the dataset has it.
+        score: the detector's confidence, where an earlier stage had one.
         whole: the picture is nothing but a face, so that no detector is needed.
-        status: `ok`, or `bad_row` for a row whose annotation cannot be used.
+        status: `ok`; `bad_row` for a row whose annotation cannot be used; `refused` for one whose image lies outside
+            the root, where `image` is a stand-in that names no file.
         detail: what is wrong with it, as a sentence's end without a full stop.
     """
 
@@ -46,6 +50,7 @@ class Sample:
     values: Mapping[str, Any] = field(default_factory=dict)
     eyes: tuple[float, float, float, float] | None = None
     box: tuple[float, float, float, float] | None = None
+    score: float | None = None
     whole: bool = False
     status: str = STATUS_OK
     detail: str | None = None
@@ -64,6 +69,12 @@ class SourceOptions:
     labels: Path | None = None
 
 
+_PURPOSE = {
+    "contempt": "this source has no eighth expression to keep",
+    "labels": "this source has labels of its own",
+}
+
+
 class Source(ABC):
     """A dataset in its layout on disk.
 
@@ -73,14 +84,21 @@ class Source(ABC):
     Attributes:
         layout: what is expected below the root, a few lines for people.
         obtain: where the dataset can be asked for, as a sentence.
+        stand_in: what to try the tool with while the dataset is not there, as sentences; empty for most.
+        uses: the options that it has a use for.
     """
 
     layout: ClassVar[str]
     obtain: ClassVar[str]
+    stand_in: ClassVar[str] = ""
+    uses: ClassVar[frozenset[str]] = frozenset({"contempt", "labels"})
 
     def __init__(self, root: Path, options: SourceOptions | None = None) -> None:
         self.root = root
         self.options = options or SourceOptions()
+        for name in ("contempt", "labels"):
+            if getattr(self.options, name) != getattr(SourceOptions(), name) and name not in self.uses:
+                raise UserError(f"--{name} was given, and {_PURPOSE[name]}. Leave it out, or choose another --source.")
 
     @abstractmethod
     def check(self) -> None:
@@ -89,6 +107,18 @@ class Source(ABC):
         Raises:
             UserError: it is not: what was looked for, what was found, where the dataset can be asked for.
         """
+
+    def not_there(self, what: str, looked_for: str) -> UserError:
+        """The error of `check`: what was looked for below the root, what is there, where to ask for it.
+
+        Args:
+            what: the dataset or the part that is missing.
+            looked_for: paths below the root, as a list in words.
+        """
+        return UserError(
+            f"There is no {what} under {self.root}: looked for {looked_for}; found {_contents(self.root)}. "
+            f"{' '.join(filter(None, (self.obtain, self.stand_in)))}"
+        )
 
     @abstractmethod
     def tasks(self) -> dict[str, Task]:
@@ -106,10 +136,30 @@ class Source(ABC):
             UserError: the annotation as a whole cannot be read.
         """
 
+    def rows(self, split: str | None = None) -> int:
+        """How many samples of a split, or of all, `samples` will give."""
+        return sum(1 for sample in self.samples() if split in (None, sample.split))
+
     @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 over the annotation files (for images alone: over their names), in hexadecimal: a changed annotation
         changes it; the images' content plays no part."""
+
+    def dataset(self, name: str, manifest: Path) -> Dataset:
+        """Where its images are, for a manifest at this path; `name` is the source's."""
+        return Dataset(name, root_hint(self.root, manifest))
+
+    def parents(self) -> tuple[Mapping[str, str], ...]:
+        """The manifests it comes from: file name and SHA-256 of each; none for a dataset."""
+        return ()
+
+    def has_faces(self) -> bool:
+        """Whether its samples bring boxes, eyes or aligned faces that a manifest must not lose."""
+        return False
+
+    def faces_root(self, manifest: Path) -> str:
+        """Where the aligned faces that it brings are, for a manifest at this path; empty for none."""
+        return ""
 
 
 SOURCES: Registry[type[Source]] = Registry("source")
@@ -125,14 +175,31 @@ def find_root(name: str, root: Path | None) -> Path:
         if not root.exists():
             raise UserError(f"There is no folder {root}; --root must name the folder of the dataset '{name}'.")
         return root
-    places = [Path(folder) / name for folder in (os.environ.get(DATA_VARIABLE), DATASETS) if folder]
+    places = usual_places(name)
     for place in places:
         if place.exists():
             return place
     looked = " nor ".join(str(place) for place in places)
+    found = f"neither {looked} exists" if len(places) > 1 else f"{looked} does not exist"
+    advice = "" if len(places) > 1 else f", or put its folder's parent into ${DATA_VARIABLE}"
+    told = [SOURCES[name].obtain, SOURCES[name].stand_in] if name in SOURCES else []
     raise UserError(
-        f"The dataset '{name}' is not there: neither {looked} exists. Say where it is with --root FOLDER."
-        if len(places) > 1
-        else f"The dataset '{name}' is not there: {looked} does not exist. Say where it is with --root FOLDER, or put "
-        f"its folder's parent into ${DATA_VARIABLE}."
+        f"The dataset '{name}' is not there: {found}. Say where it is with --root FOLDER{advice}."
+        + "".join(f" {text}" for text in told if text)
     )
+
+
+def usual_places(name: str) -> list[Path]:
+    """Where a source is looked for without `--root`, in this order."""
+    return [Path(folder) / name for folder in (os.environ.get(DATA_VARIABLE), DATASETS) if folder]
+
+
+def _contents(folder: Path) -> str:
+    """The first names in a folder, in words."""
+    try:
+        if not folder.is_dir():
+            return "a file"
+        names = sorted(islice((entry.name for entry in os.scandir(folder)), 1000))
+    except OSError as error:
+        return f"that it cannot be opened ({error.strerror})"
+    return ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "nothing"

@@ -1,0 +1,99 @@
+"""The images below a folder, one by one, in an order that is always the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import UserError
+from .annotations import BAD_ROW, IMAGE_SUFFIXES, REFUSED
+
+_LINK = "it is a link to a folder, which is not followed; copy that folder, or give it as the root"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image that a walk came by, or something that takes an image's place.
+
+    Attributes:
+        path: relative to the root, safe for a manifest.
+        status: None for a file; else the status of the row, such as `refused` for a link to a folder.
+        detail: why, as a sentence's end.
+    """
+
+    path: str
+    status: str | None = None
+    detail: str | None = None
+
+
+def walk(root: Path, below: str = "") -> Iterator[Found]:
+    """The image files of a folder, then those of its sub-folders, each sorted by name; the names of one folder (and
+    of the sub-folders on the way to it) are held at a time.
+
+    Told by their suffix; other files are passed over, and whatever begins with a dot. A link to a file is a file; a
+    link to a folder is not followed, as it could lead out or round in circles.
+
+    Args:
+        root: what the paths are relative to.
+        below: the folder to walk, relative to `root`.
+
+    Raises:
+        UserError: a folder cannot be read.
+    """
+    waiting = [below]
+    while waiting:
+        folder = waiting.pop()
+        files, folders, links = entries(root / folder)
+        for name in files:
+            yield _found(_joined(folder, name))
+        for name in links:
+            yield Found(_found(_joined(folder, name)).path, REFUSED, _LINK)
+        waiting += [_joined(folder, name) for name in reversed(folders)]
+
+
+def entries(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """Sorted names in a folder: image files, sub-folders, links to folders; hidden ones are left out.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    links: list[str] = []
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append(entry.name)
+                elif is_image(entry.name):
+                    files.append(entry.name)
+    except OSError as error:
+        raise UserError(
+            f"Cannot read the folder {folder}: {error.strerror or error}. Change its permissions, or move it elsewhere."
+        ) from error
+    return sorted(files), sorted(folders), sorted(links)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's suffix is one of a picture."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - called for every file
+
+
+def _found(path: str) -> Found:
+    if path.isascii() and "\\" not in path:
+        return Found(path)
+    raw = os.fsencode(path)
+    safe = raw.decode("utf-8", "replace").replace("\\", "?")
+    if safe == path:
+        return Found(path)
+    safe = f"{safe}~{hashlib.sha256(raw).hexdigest()[:8]}"  # so that two such names stay two
+    return Found(safe, BAD_ROW, "its name holds a backslash or is no UTF-8, so that no manifest can name it; rename it")
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
