@@ -4,11 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+FACES ?= 1200
+FACE_EPOCHS ?= 15
 
-.PHONY: install demo test lint clean help
+.PHONY: install demo demo-digits demo-faces perf test lint clean help
 
 help:
-	@echo "make demo     noisy digits, four methods, a table and pictures, in minutes"
+	@echo "make demo     noisy digits and relabelled drawn faces: methods, tables and pictures, in minutes"
+	@echo "              (make demo-digits and make demo-faces are its halves; the faces go to demo/)"
+	@echo "make perf     speed and memory, measured (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
 	@echo "make lint     ruff, ruff format --check, mypy"
 	@echo "make install  a virtual environment in $(VENV) with the package, editable, and its test tools"
@@ -21,10 +25,34 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-demo: $(STAMP)
+demo: demo-digits demo-faces
+
+demo-digits: $(STAMP)
 	$(BIN)/noisyfer make-cifar --data digits --rates 0.2,0.3,0.4
 	$(BIN)/noisyfer bench --manifest data_manifests/digits.parquet --preset small --epochs 20 \
 		--method vgg-clean,vgg-majority,vgg-all,proposed
+
+# a folder of its own: what is in datasets/ and data_manifests/ may be the real ones
+demo-faces: $(STAMP)
+	mkdir -p demo
+	cd demo && noisyfer=../$(BIN)/noisyfer && set -ex \
+	&& $$noisyfer make-faces --out datasets --n $(FACES) --sheet faces.png \
+	&& $$noisyfer pretrain --source raf --out raf.ckpt \
+	&& $$noisyfer pretrain --source affectnet --out affectnet.ckpt \
+	&& $$noisyfer relabel --source raf --model affectnet.ckpt \
+	&& $$noisyfer relabel --source affectnet --model raf.ckpt \
+	&& $$noisyfer bench --protocol raf-base --method vgg-all,proposed --epochs $(FACE_EPOCHS) \
+		--manifest data_manifests/raf_by_affectnet.parquet \
+	&& $$noisyfer bench --protocol affectnet-base --method vgg-all,proposed --epochs $(FACE_EPOCHS) \
+		--manifest data_manifests/affectnet_by_raf.parquet
+
+# speed and memory against plain forms; docs/performance.md has the figures. Detection needs real photographs:
+# make perf PHOTOGRAPHS=folder
+perf: $(STAMP)
+	$(BIN)/python perf/step.py --width 0.25
+	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS))
+	$(BIN)/python perf/relabel.py
+	$(BIN)/python perf/relabel_memory.py
 
 # one compute thread a worker: two workers on two cores, and no more threads than cores
 test: $(STAMP)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bench, make_cifar, show
+from .commands import bench, export_labels, import_labels, make_cifar, make_faces, pretrain, relabel, show, sources
 
 
 class _Commands(click.Group):
@@ -38,7 +38,7 @@ def main() -> None:
     """
 
 
-for _module in (make_cifar, show, bench):
+for _module in (make_cifar, make_faces, pretrain, relabel, import_labels, export_labels, bench, show, sources):
     main.add_command(_module.command)
 
 

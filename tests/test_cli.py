@@ -242,7 +242,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_later(
 ) -> None:
     import errno
 
-    from noisyfer.benchmark import folder
+    from noisyfer.training import folder
 
     common = ("bench", "--method", "vgg-all", "--manifest", digits_manifest, "--preset", "smoke")
     original, saves = folder._save_tensors, []

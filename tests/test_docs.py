@@ -40,8 +40,13 @@ def run_in(folder: Path, block: Block) -> None:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     if block.language == "sh":
         text = re.sub(
-            r"^(noisyfer bench (?!.*--preset).*?)( +#.*)?$", r"\1 --preset smoke", block.text, flags=re.MULTILINE
+            r"^(noisyfer (?:bench|pretrain) (?!.*--preset).*?)( +#.*)?$",
+            r"\1 --preset smoke",
+            block.text,
+            flags=re.MULTILINE,
         )
+        # the paper's first five epochs without an adversary are more than `smoke` has
+        text = re.sub(r"^(noisyfer bench --protocol raf-base .*)$", r"\1 --set start_epoch=0", text, flags=re.MULTILINE)
         command = ["bash", "-euo", "pipefail", "-c", text]
     else:
         command = [sys.executable, "-c", block.text]
