@@ -90,26 +90,23 @@ def build_teacher(
             raise UserError(f"The size is {size} pixels; vgg is defined for {sizes}.")
         body: nn.Module = VGGClassifier(size, outputs, architecture.width, architecture.hidden)
         _scale_by_inputs(body)
-        for module in body.modules():
-            if isinstance(module, nn.Linear):
-                # torch's own start shrinks what passes through; without batch norm the teacher then learns nothing but
-                # the frequencies of the classes for its first epochs
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
     else:
         body = build_timm(architecture.name, outputs, size)
     return TeacherNetwork(body, widths, mean, std)
 
 
 def _scale_by_inputs(network: nn.Module) -> None:
-    """Draw every convolution's weights with the deviation sqrt(2 / (9 · input channels)) of He et al. (2015).
+    """Draw all weights with the deviation sqrt(2 / inputs) of He et al. (2015).
 
-    It keeps the size of the features from layer to layer. The paper's encoder, scaled by the output channels, shrinks
-    them whenever the channels double, and on two thousand faces learns the class frequencies alone for much longer.
+    It keeps the size of the features from layer to layer. The paper's encoder, whose convolutions are scaled by their
+    outputs, shrinks them whenever the channels double, as torch's own start of linear layers does; without batch norm
+    such a network learns nothing but the frequencies of the classes for its first epochs.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
