@@ -13,7 +13,7 @@ from ..core.errors import UserError
 from ..core.files import write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
-from ..training.device import choose_device
+from ..training.device import choose_device, default_preset
 from .cifar import find_dataset, make_cifar
 from .pictures import draw_comparison
 from .protocols import PAPER_CHANGES, find_protocol, protocol_labels
@@ -63,7 +63,7 @@ def check_request(
     Raises:
         UserError: an unknown method, preset, option, device or protocol, or a value that is not allowed.
     """
-    chosen = _preset(preset, choose_device(device))
+    chosen = preset or default_preset(choose_device(device))
     filled = _filled(changes, protocol, chosen)
     named = [name for name in dict.fromkeys(methods) if name != "all"]
     for name in named:
@@ -116,18 +116,19 @@ def plan_bench(
     """
     names = check_request(methods, preset, changes or {}, device, protocol)
     chosen_device = choose_device(device)
+    chosen_preset = preset or default_preset(chosen_device)
     partly = protocol is not None and not labels
-    if protocol is not None and not labels:
+    if protocol is not None and partly:
         labels = protocol_labels(manifest, protocol)
     return [
         plan_run(
             manifest,
             name,
-            preset=_preset(preset, chosen_device),
+            preset=chosen_preset,
             seed=seed,
             labels=labels,
             partly=partly,
-            changes=_filled(changes or {}, protocol, _preset(preset, chosen_device)),
+            changes=_filled(changes or {}, protocol, chosen_preset),
             out=out,
             device=chosen_device,
             root=root,
@@ -171,7 +172,3 @@ def _filled(changes: Mapping[str, Any], protocol: str | None, preset: str) -> di
     if protocol is None:
         return dict(changes)
     return {**find_protocol(protocol).changes, **(PAPER_CHANGES if preset == "paper" else {}), **changes}
-
-
-def _preset(name: str | None, device: str) -> str:
-    return name or ("paper" if device == "cuda" else "small")

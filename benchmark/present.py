@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.config import to_dict
-from ..core.terminal import console, progress
+from ..core.terminal import Bars, console
 from ..manifest import LabelSet, Manifest
 from .bench import comparison_folder
 from .run import Plan, main_score
@@ -163,39 +162,35 @@ class Display:
 
     def __init__(self) -> None:
         self.console = console()
-        self.progress = progress(self.console)
-        self.bars: dict[str, Any] = {}
+        self.bars = Bars(self.console)
         self.plan: Plan | None = None
         self.score = ""
-        self.began = 0.0
 
     def __enter__(self) -> Display:
-        self.progress.start()
+        self.bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        self.bars.stop()
 
     def decoding(self, split: str, done: int, total: int) -> None:
         """Show how far the images of a split are decoded."""
-        self._bar(f"decoding {split} images", done, total)
+        self.bars.show(f"decoding {split} images", done, total)
 
     def started(self, plan: Plan, epochs_done: int) -> None:
         """Say that a run begins, or goes on."""
-        for bar in self.bars.values():
-            self.progress.remove_task(bar)
-        self.bars = {}
-        self.plan, self.score, self.began = plan, "", time.perf_counter()
+        self.bars.clear()
+        self.plan, self.score = plan, ""
         going = f"goes on after epoch {epochs_done}" if epochs_done else "starts"
         self.console.print(f"{plan.config.method} {going}: {escape(str(plan.folder.path))}")
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """Move the bar; it counts steps over all epochs, so that the time left is the run's."""
-        if self.plan is None or self.progress.disable:
+        if self.plan is None or self.bars.hidden:
             return
         epochs = self.plan.config.settings.epochs
         text = f"{self.plan.config.method} epoch {epoch}/{epochs} loss {loss:.3f} {self.score}"
-        self._bar(text, (epoch - 1) * steps + step, epochs * steps, key="training")
+        self.bars.show(text, (epoch - 1) * steps + step, epochs * steps, key="training")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print an epoch's line."""
@@ -207,13 +202,6 @@ class Display:
         seconds = sum(row["seconds"].values())
         count = f"{row['epoch']}/{self.plan.config.settings.epochs}"
         self.console.print(f"{self.plan.config.method} epoch {count} {self.score} {losses} ({seconds:.1f} s)")
-
-    def _bar(self, text: str, done: int, total: int, key: str | None = None) -> None:
-        key = key or text
-        if key not in self.bars:
-            self.bars[key] = self.progress.add_task(text, total=total, completed=done)
-        else:
-            self.progress.update(self.bars[key], description=text, completed=done, total=total)
 
 
 def _values(options: Mapping[str, Any]) -> str:

@@ -16,12 +16,10 @@ class Protocol:
 
     Attributes:
         learns: task and kind of the label sets to learn from.
-        about: what it is, as a sentence.
         changes: values of run and method, which the user's own go before.
     """
 
     learns: tuple[tuple[str, str], ...]
-    about: str
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -33,12 +31,12 @@ PAPER_CHANGES: Mapping[str, Any] = {"augment": "affine"}
 PROTOCOLS: dict[str, Protocol] = {
     "raf-base": Protocol(
         (("expression", "model"), ("va", "model")),
-        "learns from a teacher's expression and valence/arousal on RAF-DB, scored by RAF-DB's human expressions",
+        # on RAF-DB: all from the teacher, scored by the human expressions
         {**_FACES, "lambda": 1.0, "start_epoch": 5},
     ),
     "affectnet-base": Protocol(
         (("expression", "model"), ("va", "human")),
-        "learns from a teacher's expression and the human valence/arousal on AffectNet, scored by both human sets",
+        # on AffectNet: the teacher's expressions and the human valence and arousal, scored by both human sets
         {**_FACES, "lambda": 0.4, "start_epoch": 0},
     ),
 }

@@ -84,12 +84,12 @@ def command(
     from ..relabel.pretrain import pretrain
     from ..relabel.pretrain_plan import check_request, plan_pretraining
     from ..relabel.pretrain_present import PretrainDisplay, print_plan, print_result
-    from ..training.device import choose_device
+    from ..training.device import choose_device, default_preset
 
     if (source is None) == (manifest is None):
         raise UserError("Say what to learn from: either --source NAME or --manifest FILE.")
     chosen = choose_device(device)
-    preset = preset or ("paper" if chosen == "cuda" else "small")
+    preset = preset or default_preset(chosen)
     short = {"epochs": epochs, "batch_size": batch, "image_size": size, "width": width}
     settings = parse_settings(changes) | {name: value for name, value in short.items() if value is not None}
     settings |= {"sampling": "balanced"} if balance else {}

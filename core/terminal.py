@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -12,12 +12,12 @@ PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where there is no terminal to ask."""
 
 
-def console(*, stderr: bool = False) -> Console:
+def console() -> Console:
     """A console: as wide as the terminal, or wide enough for a whole table in a file."""
     from rich.console import Console
 
-    found = Console(highlight=False, emoji=False, stderr=stderr)
-    return found if found.is_terminal else Console(highlight=False, emoji=False, stderr=stderr, width=PLAIN_WIDTH)
+    found = Console(highlight=False, emoji=False)
+    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
 
 
 def progress(on: Console, *more: str) -> Progress:
@@ -48,3 +48,42 @@ def progress(on: Console, *more: str) -> Progress:
         disable=not on.is_terminal,
         transient=True,
     )
+
+
+class Bars:
+    """Bars that are known by their texts, or by a key where the text changes.
+
+    Args:
+        on: where they are drawn.
+    """
+
+    def __init__(self, on: Console) -> None:
+        self.progress = progress(on)
+        self._known: dict[str, Any] = {}
+
+    def start(self) -> None:
+        """Begin to draw."""
+        self.progress.start()
+
+    def stop(self) -> None:
+        """Draw no more, and leave nothing behind."""
+        self.progress.stop()
+
+    @property
+    def hidden(self) -> bool:
+        """Whether there is no terminal to draw them on."""
+        return self.progress.disable
+
+    def show(self, text: str, done: int, total: int, key: str | None = None) -> None:
+        """Draw a bar, or move the one of this key (the text where there is none)."""
+        key = key or text
+        if key not in self._known:
+            self._known[key] = self.progress.add_task(text, total=total, completed=done)
+        else:
+            self.progress.update(self._known[key], description=text, completed=done, total=total)
+
+    def clear(self) -> None:
+        """Take all bars away."""
+        for bar in self._known.values():
+            self.progress.remove_task(bar)
+        self._known = {}

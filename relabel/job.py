@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..core.config import differences
@@ -20,10 +19,10 @@ from ..core.files import locked, read_json, remove_leftovers, remove_unfinished,
 from ..core.schema import STATUS_OK
 from ..manifest import Manifest, write_manifest
 from .pipeline import Labeller, Outcome
-from .plan import Job, JobOptions, open_source, plan_job
+from .plan import Job
 from .rows import faces_table, table
 from .shards import ShardFolder, Sidecar
-from .sources import Sample, SourceOptions
+from .sources import Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,31 +142,6 @@ def run_job(
         write_json(job.record, {"config": job.config, "sha256": manifest.fingerprint, **counts})
         folder.remove()
     return Report(manifest, tally.statuses, tuple(tally.failures), tally.clipped, tally.rows - before, seconds)
-
-
-def index_source(
-    name: str,
-    root: Path | None = None,
-    *,
-    options: SourceOptions | None = None,
-    out: Path | None = None,
-    job_options: JobOptions | None = None,
-    watcher: Watcher | None = None,
-    stop: threading.Event | None = None,
-) -> Manifest:
-    """A source's own labels and faces as a manifest: a job without teachers; what is there is used again.
-
-    Args:
-        name: the source.
-        root: its folder, or None for the usual places.
-        options: of the source.
-        out: the manifest; None for `data_manifests/<source>.parquet`.
-        job_options: how it is run.
-        watcher: is told how it goes.
-        stop: as in `run_job`.
-    """
-    job = plan_job(name, open_source(name, root, options), (), out, job_options)
-    return run_job(job, watcher, stop=stop).manifest
 
 
 def _finished(job: Job) -> Report | None:

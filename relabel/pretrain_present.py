@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.config import to_dict
-from ..core.terminal import console, progress
+from ..core.terminal import Bars, console
 from .pretrain_plan import PretrainPlan
 
 
@@ -20,17 +19,15 @@ class PretrainDisplay:
 
     def __init__(self) -> None:
         self.console = console()
-        self.progress = progress(self.console)
-        self.bars: dict[str, Any] = {}
+        self.bars = Bars(self.console)
         self.epochs = 0
-        self.began = time.perf_counter()
 
     def __enter__(self) -> PretrainDisplay:
-        self.progress.start()
+        self.bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        self.bars.stop()
 
     def said(self, text: str) -> None:
         """Print a sentence."""
@@ -38,21 +35,20 @@ class PretrainDisplay:
 
     def decoding(self, split: str, done: int, total: int) -> None:
         """Show how far the images of a split are decoded."""
-        self._bar(f"decoding {split} images", done, total)
+        self.bars.show(f"decoding {split} images", done, total)
 
     def started(self, plan: PretrainPlan, epochs_done: int) -> None:
         """Say what begins, or goes on."""
-        for bar in self.bars.values():
-            self.progress.remove_task(bar)
-        self.bars, self.epochs = {}, plan.settings.epochs
+        self.bars.clear()
+        self.epochs = plan.settings.epochs
         going = f"goes on after epoch {epochs_done}" if epochs_done else "starts"
         self.console.print(escape(f"{plan.out.name} {going}: {plan.folder.path}"))
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """Move the bar; it counts steps over all epochs, so that the time left is the run's."""
-        if not self.progress.disable:
+        if not self.bars.hidden:
             text = f"epoch {epoch}/{self.epochs} loss {loss:.3f}"
-            self._bar(text, (epoch - 1) * steps + step, self.epochs * steps, key="training")
+            self.bars.show(text, (epoch - 1) * steps + step, self.epochs * steps, key="training")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print an epoch's line."""
@@ -61,13 +57,6 @@ class PretrainDisplay:
         self.console.print(
             escape(f"epoch {count} val {_scores(row['val'])}, training {losses} ({row['seconds']:.1f} s)")
         )
-
-    def _bar(self, text: str, done: int, total: int, key: str | None = None) -> None:
-        key = key or text
-        if key not in self.bars:
-            self.bars[key] = self.progress.add_task(text, total=total, completed=done)
-        else:
-            self.progress.update(self.bars[key], description=text, completed=done, total=total)
 
 
 def print_plan(plan: PretrainPlan) -> None:

@@ -20,3 +20,8 @@ def choose_device(name: str) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device here that torch can use; choose --device cpu.")
     return name
+
+
+def default_preset(device: str) -> str:
+    """The preset of a command that was given none: `paper` on a GPU, else `small`."""
+    return "paper" if device == "cuda" else "small"

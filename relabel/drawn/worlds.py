@@ -80,16 +80,17 @@ class Drawn:
     eyes: Array
 
 
+_RAF_MOODS = Moods(
+    frequencies={"neutral": 2524, "happy": 4772, "sad": 1982, "surprise": 1290}
+    | {"fear": 281, "disgust": 717, "anger": 705},
+    blends={"happy": 0.2, "sad": 0.3, "surprise": 0.5, "fear": 0.85, "disgust": 0.7, "anger": 0.5},
+    seconds=_SECONDS,
+    faint={"happy": 0.2, "sad": 0.33, "surprise": 0.2, "fear": 0.3, "disgust": 0.4, "anger": 0.15},
+)
 RAF = World(
     "raf",
-    Moods(
-        frequencies={"neutral": 2524, "happy": 4772, "sad": 1982, "surprise": 1290}
-        | {"fear": 281, "disgust": 717, "anger": 705},
-        blends={"happy": 0.2, "sad": 0.3, "surprise": 0.5, "fear": 0.85, "disgust": 0.7, "anger": 0.5},
-        seconds=_SECONDS,
-        faint={"happy": 0.2, "sad": 0.33, "surprise": 0.2, "fear": 0.3, "disgust": 0.4, "anger": 0.15},
-    ),
-    Moods({}, {}, {}, {}),
+    _RAF_MOODS,
+    _RAF_MOODS,
     Style(
         skins=(2, 4, 3, 2, 1.5, 1),
         hairs=(4, 3, 3, 2, 2, 1, 1),
@@ -116,7 +117,6 @@ RAF = World(
     ),
     CROWD,
 )
-RAF = replace(RAF, held_out_moods=RAF.moods)
 
 _AFFECTNET_MOODS = Moods(
     frequencies={"neutral": 75, "happy": 125, "sad": 40, "surprise": 30}
