@@ -103,7 +103,7 @@ class Proposed(Method):
             discriminator_loss = self._update_discriminator(pictures, latents, labels, present)
 
         self.discriminator.requires_grad_(False)
-        adversarial = generator_adversarial(*self._scores(pictures, latents, labels), present)
+        adversarial = generator_adversarial(*self._scores(pictures, latents, labels, len(images)), present)
         loss = prediction + self.config.lambda_ * adversarial
         self._step_generator(loss)
         self.discriminator.requires_grad_(True)
@@ -193,9 +193,11 @@ class Proposed(Method):
         always = torch.ones_like(masks[0])
         return torch.stack([always, always, *masks, always], dim=1)
 
-    def _scores(self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _scores(
+        self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], constant: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """Weighted scores of the encoder's half and the decoder's half of a 2B batch, each B×(T+3)."""
-        scores = self.discriminator(pictures, latents, labels) * self.score_weights
+        scores = self.discriminator(pictures, latents, labels, constant=constant) * self.score_weights
         encoder_scores, decoder_scores = scores.chunk(2)
         return encoder_scores, decoder_scores
 

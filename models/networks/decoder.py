@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
+from .convolution import ConvTranspose2d
 from .encoder import LATENT
 from .layers import check_image_size, normed_linear, scaled
+from .spectral import spectral_norm
 
 _CHANNELS = {
     32: (512, 512, 256, 128),
@@ -34,7 +35,7 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = []
         channels = scaled(512, width)
         for count in outputs:
-            layers += [_normed_upsampling(channels, count), nn.BatchNorm2d(count), nn.ReLU()]
+            layers += [_normed_upsampling(channels, count), nn.BatchNorm2d(count), nn.ReLU(inplace=True)]
             channels = count
         layers += [_normed_upsampling(channels, 3), nn.Tanh()]
         self.upsampling = nn.Sequential(*layers)
@@ -52,4 +53,4 @@ class Decoder(nn.Module):
 
 
 def _normed_upsampling(inputs: int, outputs: int) -> nn.Module:
-    return spectral_norm(nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1))
+    return spectral_norm(ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from .encoder import LATENT
 from .layers import ResidualBlock, ResidualMLP, SelfAttention, check_image_size, normed_linear, scaled
@@ -66,17 +67,28 @@ class Discriminator(nn.Module):
         self.labels = nn.ModuleList(VectorStream(inputs, features) for inputs in label_widths)
         self.joint = VectorStream(features * (2 + len(label_widths)), scaled(1024, width))
 
-    def forward(self, images: Tensor, latent: Tensor, labels: tuple[Tensor, ...]) -> Tensor:
+    def forward(self, images: Tensor, latent: Tensor, labels: tuple[Tensor, ...], constant: int = 0) -> Tensor:
         """Scores B×(T+3), in the order S_x, S_y0, S_y1 … S_yT, S_joint.
 
         Args:
             images: B×3×S×S in [-1, 1].
             latent: y0, B×100.
             labels: y1 … yT, each B×K or B×2.
+            constant: so many of the first images are not to be differentiated, nor the weights that see them: for the
+                update of the generator, where real images depend on nothing that is trained.
         """
-        streams = [self.image(images), self.latent(latent)]
+        image = self.image(images) if not constant else self._partly_constant(images, constant)
+        streams = [image, self.latent(latent)]
         streams += [stream(label) for stream, label in zip(self.labels, labels, strict=True)]
         features = [feature for feature, _ in streams]
         scores = [score for _, score in streams]
         _, joint = self.joint(torch.cat(features, dim=1))
         return torch.cat([*scores, joint], dim=1)
+
+    def _partly_constant(self, images: Tensor, constant: int) -> tuple[Tensor, Tensor]:
+        # cached: both parts see the weights of the same power iteration
+        with parametrize.cached():  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                fixed = self.image(images.detach()[:constant])
+            free = self.image(images[constant:])
+        return torch.cat([fixed[0], free[0]]), torch.cat([fixed[1], free[1]])

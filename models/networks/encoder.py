@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from .convolution import Conv2d
 from .layers import check_image_size, scaled
 
 LATENT = 100
@@ -33,7 +34,7 @@ class VGGTrunk(nn.Module):
         channels = 3
         for outputs, repeats in _BLOCKS:
             for _ in range(repeats):
-                layers += [nn.Conv2d(channels, scaled(outputs, width), 3, padding=1), nn.ReLU()]
+                layers += [Conv2d(channels, scaled(outputs, width), 3, padding=1), nn.ReLU(inplace=True)]
                 channels = scaled(outputs, width)
             layers.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
+
+from .convolution import Conv2d, convolve
+from .spectral import spectral_norm
 
 IMAGE_SIZES = (32, 64, 128)
 
@@ -35,12 +37,12 @@ def check_image_size(size: int) -> int:
 
 def normed_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer under spectral norm (Miyato et al. 2018): one power iteration per training forward."""
-    return cast(nn.Linear, spectral_norm(nn.Linear(inputs, outputs)))
+    return spectral_norm(nn.Linear(inputs, outputs))
 
 
 def normed_conv(inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> nn.Conv2d:
     """A stride-1 convolution that keeps height and width, under spectral norm."""
-    return cast(nn.Conv2d, spectral_norm(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)))
+    return spectral_norm(Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias))
 
 
 def conv3x3_then_average(convolution: nn.Conv2d, features: Tensor) -> Tensor:
@@ -53,13 +55,34 @@ def conv3x3_then_average(convolution: nn.Conv2d, features: Tensor) -> Tensor:
         convolution: the 3×3 layer; its (normed) weight is read once.
         features: B×C×H×W, H and W even.
     """
-    weight = convolution.weight
-    pad = functional.pad
-    shifts = (
-        pad(weight, (0, 1, 0, 1)) + pad(weight, (1, 0, 0, 1)) + pad(weight, (0, 1, 1, 0)) + pad(weight, (1, 0, 1, 0))
-    )
-    kernel = (shifts * 0.25).contiguous(memory_format=torch.channels_last)
-    return functional.conv2d(features, kernel, convolution.bias, stride=2, padding=1)
+    kernel: Tensor = _Spread.apply(convolution.weight)  # type: ignore[no-untyped-call]
+    return convolve(features, kernel, convolution.bias, stride=2, padding=1)
+
+
+class _Spread(torch.autograd.Function):
+    """The mean of a 3×3 kernel's four shifts in a 4×4 kernel, rows first and columns then."""
+
+    @staticmethod
+    def forward(_: Any, kernel: Tensor) -> Tensor:
+        """O×I×3×3 to O×I×4×4, in channels_last."""
+        outputs, inputs = kernel.shape[:2]
+        rows = kernel.new_zeros(outputs, 4, 3, inputs)
+        last = kernel.permute(0, 2, 3, 1)
+        rows[:, :3] = last
+        rows[:, 1:].add_(last).mul_(0.25)
+        rows[:, 0].mul_(0.25)
+        spread = kernel.new_empty(outputs, 4, 4, inputs)
+        spread[:, :, :3] = rows
+        spread[:, :, 3] = 0
+        spread[:, :, 1:].add_(rows)
+        return spread.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(_: Any, *slopes: Tensor) -> Tensor:
+        """O×I×4×4 to O×I×3×3: the sum of the four shifts, divided by 4."""
+        slope = slopes[0].permute(0, 2, 3, 1)
+        columns = slope[:, :, :3] + slope[:, :, 1:]
+        return (columns[:, :3] + columns[:, 1:]).mul_(0.25).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):
@@ -80,12 +103,13 @@ class ResidualBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map B×C×H×W to B×C'×H×W, or to half the height and width."""
         hidden = functional.relu(features) if self.activate_first else features
-        hidden = functional.relu(self.first(hidden))
+        hidden = self.first(hidden).relu_()
         hidden = conv3x3_then_average(self.second, hidden) if self.halve else self.second(hidden)
         passed: Tensor = functional.avg_pool2d(features, 2) if self.halve else features
         if self.shortcut is not None:
             passed = self.shortcut(passed)
-        return hidden + passed
+        # a convolution's result is nobody's input yet, so it may be written over
+        return hidden.add_(passed)
 
 
 class SelfAttention(nn.Module):
