@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FACES ?= 1200
 FACE_EPOCHS ?= 15
+RESULTS := perf-results
 
 .PHONY: install demo demo-digits demo-faces perf test lint clean help
 
 help:
 	@echo "make demo     noisy digits and relabelled drawn faces: methods, tables and pictures, in minutes"
 	@echo "              (make demo-digits and make demo-faces are its halves; the faces go to demo/)"
-	@echo "make perf     speed and memory, measured (PHOTOGRAPHS=folder for face detection)"
+	@echo "make perf     speed and memory, measured, into docs/performance.md (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
 	@echo "make lint     ruff, ruff format --check, mypy"
 	@echo "make install  a virtual environment in $(VENV) with the package, editable, and its test tools"
@@ -47,13 +48,25 @@ demo-faces: $(STAMP)
 	&& $$noisyfer bench --protocol affectnet-base --method vgg-all,proposed --epochs $(FACE_EPOCHS) \
 		--set start_epoch=5 --manifest data_manifests/affectnet_by_raf.parquet
 
-# speed and memory against plain forms; docs/performance.md has the figures. Detection needs real photographs:
-# make perf PHOTOGRAPHS=folder
+# speed and memory against plain forms; the tables of docs/performance.md are written anew from what was measured.
+# Detection needs real photographs: make perf PHOTOGRAPHS=folder
 perf: $(STAMP)
-	$(BIN)/python perf/step.py --width 0.25
-	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS))
-	$(BIN)/python perf/relabel.py
-	$(BIN)/python perf/relabel_memory.py
+	rm -rf $(RESULTS)
+	mkdir -p $(RESULTS)
+	$(BIN)/python perf/step.py --width 1 --batch 64 --json $(RESULTS)/step.json
+	$(BIN)/python perf/step.py --width 0.25 --method all --json $(RESULTS)/methods.json
+	$(BIN)/python perf/two_networks.py --json $(RESULTS)/two-networks.json
+	$(BIN)/python perf/profile_step.py --json $(RESULTS)/profile.json
+	$(BIN)/python perf/feed.py --json $(RESULTS)/feed.json
+	$(BIN)/python perf/feed_memory.py --json $(RESULTS)/feed-memory.json
+	$(BIN)/python perf/scale.py --json $(RESULTS)/scale.json
+	$(BIN)/python perf/make_cifar.py --json $(RESULTS)/make-cifar.json
+	$(BIN)/python perf/manifest.py --json $(RESULTS)/manifest.json
+	$(BIN)/python perf/relabel.py --json $(RESULTS)/relabel.json
+	$(BIN)/python perf/relabel_memory.py --json $(RESULTS)/relabel-memory.json
+	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS) --json $(RESULTS)/detection.json)
+	$(BIN)/python perf/help.py --json $(RESULTS)/help.json
+	$(BIN)/python perf/report.py $(RESULTS)
 
 # one compute thread a worker: two workers on two cores, and no more threads than cores
 test: $(STAMP)

@@ -14,11 +14,13 @@ from ..core.files import write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from ..training.device import choose_device, default_preset
+from ..training.parallel import check_devices, check_strategy
 from .cifar import find_dataset, make_cifar
 from .pictures import draw_comparison
 from .protocols import PAPER_CHANGES, find_protocol, protocol_labels
-from .run import Plan, Watcher, execute, plan_run
+from .run import Plan, execute, plan_run
 from .settings import RunSettings, resolve
+from .watch import Watcher
 
 DEFAULT_MANIFEST = Path("data_manifests/cifar10.parquet")
 
@@ -56,13 +58,21 @@ def dataset_root(manifest: Manifest, data: Path | None) -> Path | None:
 
 
 def check_request(
-    methods: Sequence[str], preset: str | None, changes: Mapping[str, Any], device: str, protocol: str | None = None
+    methods: Sequence[str],
+    preset: str | None,
+    changes: Mapping[str, Any],
+    device: str,
+    protocol: str | None = None,
+    devices: int = 1,
+    strategy: str = "auto",
 ) -> list[str]:
     """Check what can be checked before there is a manifest; returns the methods' names, `all` resolved.
 
     Raises:
-        UserError: an unknown method, preset, option, device or protocol, or a value that is not allowed.
+        UserError: an unknown method, preset, option, device, strategy or protocol, or a value that is not allowed.
     """
+    check_strategy(strategy)
+    check_devices(devices, choose_device(device))
     chosen = preset or default_preset(choose_device(device))
     filled = _filled(changes, protocol, chosen)
     named = [name for name in dict.fromkeys(methods) if name != "all"]
@@ -95,6 +105,7 @@ def plan_bench(
     device: str = "auto",
     root: Path | None = None,
     init: Path | None = None,
+    devices: int = 1,
 ) -> list[Plan]:
     """Check all runs before anything is loaded; see `plan_run`.
 
@@ -110,6 +121,7 @@ def plan_bench(
         device: `cpu`, `cuda` or `auto`.
         root: the dataset's folder or archive.
         init: weights for the encoder's convolutions; None to start at random.
+        devices: how many processes, a device each, share every batch.
 
     Raises:
         UserError: anything that makes one of the runs impossible.
@@ -133,6 +145,7 @@ def plan_bench(
             device=chosen_device,
             root=root,
             init=init,
+            devices=devices,
         )
         for name in names
     ]

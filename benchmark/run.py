@@ -7,11 +7,11 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,35 +19,24 @@ import torch
 from .. import __version__
 from ..core.config import differences
 from ..core.errors import UserError
-from ..core.files import sha256_file, write_failure, write_json
+from ..core.files import sha256_file, write_json
 from ..core.streams import rng, stream_seed
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, Method, Problem
 from ..models.networks import VGGTrunk
+from ..models.peers import ALONE, Peers
 from ..training.data import SplitData, load_split
 from ..training.feed import Feed
 from ..training.folder import RunFolder, identity
 from ..training.initial import load_convolutions
 from ..training.loop import check_weights, predictions, repeatable, train_epoch
 from ..training.metrics import accuracy, confusion, task_scores
+from ..training.parallel import Channel, check_devices, launch
+from ..training.shuffle import chosen_shuffle
+from .board import TensorBoard
 from .choose import Choice, choose, refuse_missing, vote
 from .settings import RunConfig, resolve
-
-
-class Watcher(Protocol):
-    """Someone who looks on: a progress bar, a log, a test."""
-
-    def started(self, plan: Plan, epochs_done: int) -> None:
-        """Training is about to begin, or to go on after so many epochs."""
-
-    def decoding(self, split: str, done: int, total: int) -> None:
-        """So many images of a split are decoded."""
-
-    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-        """A step of an epoch (both from 1) is done."""
-
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        """An epoch is done and recorded."""
+from .watch import Messages, Watcher, passing_on
 
 
 @dataclass(frozen=True)
@@ -61,6 +50,7 @@ class Plan:
         folder: where it will be.
         root: the dataset's root, where it is not at the manifest's hint.
         init: the file that the convolutions start from, None for random weights.
+        devices: how many processes share each batch; the result differs only in rounding, so it names no other run.
         others: folders of the same method, manifest and seed with another configuration, and what differs.
     """
 
@@ -70,6 +60,7 @@ class Plan:
     folder: RunFolder
     root: Path | None
     init: Path | None = None
+    devices: int = 1
     others: tuple[tuple[Path, tuple[str, ...]], ...] = ()
 
 
@@ -86,6 +77,7 @@ def plan_run(
     device: str = "cpu",
     root: Path | None = None,
     init: Path | None = None,
+    devices: int = 1,
 ) -> Plan:
     """Check everything about a run that can be checked before anything is loaded.
 
@@ -101,11 +93,14 @@ def plan_run(
         device: `cpu` or `cuda`.
         root: the dataset's folder or archive.
         init: weights for the encoder's convolutions, such as VGG-Face's; None to start at random.
+        devices: how many processes, a device each, share every batch.
 
     Raises:
-        UserError: an unknown name, a value out of range, labels that the method cannot use.
+        UserError: an unknown name, a value out of range, labels or devices that the method cannot use.
     """
     settings, options = resolve(method, preset, changes or {})
+    check_devices(devices, device)
+    _check_shares(method, settings.batch_size, devices)
     choice = choose(manifest, method, labels, partly=partly)
     if settings.test_split == "auto":
         only_val = manifest.select(splits=["val"]).rows > 0 and not manifest.select(splits=["test"]).rows
@@ -113,13 +108,27 @@ def plan_run(
         if only_val:
             note = f"{manifest.path} has no test split: scored on its validation split, which selects nothing."
             choice = replace(choice, notes=(*choice.notes, note))
+    if settings.shuffle == "auto":
+        images = manifest.select(splits=["train"]).rows
+        images = min(images, settings.train_images or images)
+        settings = replace(settings, shuffle=chosen_shuffle(images * 3 * settings.image_size**2))
     if init is not None:
         load_convolutions(VGGTrunk(settings.image_size, options.width, options.hidden), init)
     digest = "" if init is None else sha256_file(init)
     config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, digest, settings, options)
     stem = f"{manifest.path.stem}-{method}-seed{seed}"
     folder = RunFolder(Path(out) / f"{stem}-{identity(config.to_json(), manifest.fingerprint)}")
-    return Plan(manifest, config, choice, folder, root, init, _others(folder, stem, config))
+    return Plan(manifest, config, choice, folder, root, init, devices, _others(folder, stem, config))
+
+
+def _check_shares(method: str, batch_size: int, devices: int) -> None:
+    if devices > 1 and not METHODS[method].parallel:
+        able = ", ".join(name for name in METHODS if METHODS[name].parallel)
+        raise UserError(f"{method} cannot train on several devices; these can: {able}. Leave out --devices.")
+    if batch_size % devices:
+        raise UserError(
+            f"batch_size is {batch_size}, which {devices} devices cannot share equally; change --devices or batch_size."
+        )
 
 
 def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) -> dict[str, Any]:
@@ -143,16 +152,37 @@ def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) 
         finished = folder.finished()
         if finished is not None:
             return finished
-        folder.start(_description(plan))
-        return _train(plan, watcher)
+        if plan.devices == 1:
+            folder.start(_description(plan))
+            return _train(plan, watcher, ALONE, torch.device(plan.config.device))
+    launch(_train_together, (plan,), plan.devices, plan.config.device, passing_on(plan, watcher))
+    result = folder.finished()
+    if result is None:
+        raise UserError(f"The processes ended without a result in {folder.path}; run the same command again to go on.")
+    return result
 
 
-def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
-    config, settings, device = plan.config, plan.config.settings, torch.device(plan.config.device)
+def _train_together(peers: Peers, device: torch.device, channel: Channel, plan: Plan) -> None:
+    """The work of one of several processes; only the first holds the folder, writes and tells."""
+    first = peers.rank == 0
+    with plan.folder.locked() if first else nullcontext(), repeatable():
+        if first:
+            plan.folder.start(_description(plan))
+        _train(plan, Messages(channel) if first else None, peers, device)
+
+
+def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.device) -> dict[str, Any]:
+    """Train what is left to train; the first process scores and writes, and only there is a result."""
+    config, settings = plan.config, plan.config.settings
+    if peers.rank:
+        peers.wait()  # the first one decodes large data into a file that the others find
     train, test = _load(plan, watcher)
-    train_feed = Feed(train, device, augment=settings.augment)
+    if not peers.rank:
+        peers.wait()
+    train_feed = Feed(train, device, augment=settings.augment, shuffle=settings.shuffle)
     test_feed, agreement_feed = Feed(test, device), Feed(_agreement_subset(plan, train), device)
-    method = _build(plan, len(train))
+    method = _build(plan, len(train), device)
+    method.join(peers)
     stored = plan.folder.load(device)
     done = 0
     rows: list[dict[str, Any]] = []
@@ -161,8 +191,10 @@ def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
         method.load_state_dict(state)
     if watcher is not None:
         watcher.started(plan, done)
-    steps = Feed.steps(len(train), settings.batch_size)
-    with _TensorBoard(plan.folder.path, done) as board:
+    steps = Feed.steps(len(train), settings.batch_size, peers.size)
+    if not steps:
+        raise UserError(f"{len(train)} training images are too few for {peers.size} devices; use fewer.")
+    with nullcontext() if peers.rank else TensorBoard(plan.folder.path, done) as board:
         for epoch in range(done, settings.epochs):
 
             def on_step(step: int, loss: float, epoch: int = epoch) -> None:
@@ -174,6 +206,8 @@ def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
                 method, train_feed, seed=config.seed, epoch=epoch, batch_size=settings.batch_size, on_step=on_step
             )
             check_weights(method, epoch)
+            if board is None:
+                continue  # meets the first process again in the next epoch's first step
             trained = time.perf_counter()
             row = {"epoch": epoch + 1, "losses": losses, **_evaluate(plan, method, test, test_feed, agreement_feed)}
             row["seconds"] = {"training": trained - began, "evaluation": time.perf_counter() - trained}
@@ -182,7 +216,7 @@ def _train(plan: Plan, watcher: Watcher | None) -> dict[str, Any]:
             board.add(row)
             if watcher is not None:
                 watcher.epoch(row)
-    return _finish(plan, method, rows, test, test_feed, len(train))
+    return {} if peers.rank else _finish(plan, method, rows, test, test_feed, len(train))
 
 
 def _finish(
@@ -232,11 +266,11 @@ def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
     return SplitData(train.images, labels), test
 
 
-def _build(plan: Plan, samples: int) -> Method:
+def _build(plan: Plan, samples: int, device: torch.device) -> Method:
     config = plan.config
     torch.manual_seed(stream_seed(config.seed, "weights"))
     problem = Problem(config.settings.image_size, plan.choice.specs, samples)
-    method = METHODS[config.method](problem, config.options, torch.device(config.device))
+    method = METHODS[config.method](problem, config.options, device)
     if plan.init is not None:
         for network in method.networks.values():
             for trunk in network.modules():
@@ -323,7 +357,11 @@ def _description(plan: Plan) -> dict[str, Any]:
             "numpy": np.__version__,
             "python": sys.version.split()[0],
         },
-        "machine": {"processor": platform.machine(), "threads": torch.get_num_threads()},
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),  # of each process
+            "devices": plan.devices,
+        },
     }
 
 
@@ -339,42 +377,3 @@ def _others(folder: RunFolder, stem: str, config: RunConfig) -> tuple[tuple[Path
             continue  # someone else's file; only a hint is lost
         found.append((path.parent, tuple(differences(stored, config.to_json()) or ["the manifest"])))
     return tuple(found)
-
-
-class _TensorBoard:
-    """Event files of a run; rows after a resumed epoch replace those of the interrupted process."""
-
-    def __init__(self, folder: Path, epochs_done: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.folder = folder / "tensorboard"
-        with self._writing():
-            self.writer = SummaryWriter(str(self.folder), purge_step=epochs_done + 1)
-
-    def __enter__(self) -> _TensorBoard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._writing():
-            self.writer.close()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise write_failure(self.folder, error) from error
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Add an epoch's figures."""
-        with self._writing():
-            self._add(row)
-
-    def _add(self, row: Mapping[str, Any]) -> None:
-        for group in ("losses", "agreement"):
-            for name, value in row[group].items():
-                self.writer.add_scalar(f"{group}/{name}", value, row["epoch"])
-        for task, scores in row["test"].items():
-            for name, value in scores.items():
-                self.writer.add_scalar(f"test/{task}/{name}", value, row["epoch"])
-        self.writer.flush()

@@ -31,6 +31,12 @@ class RunSettings:
         "where scores are taken; auto is val where a manifest has no test images",
         choices=("auto", "test", "val"),
     )
+    shuffle: Literal["auto", "full", "blocks"] = option(
+        "auto",
+        "order of training images: all at random, or by blocks that are read one after another; auto is blocks where "
+        "they are larger than half of the memory",
+        choices=("auto", "full", "blocks"),
+    )
     agreement_images: int = option(10_000, "training images on which agreement is measured each epoch", low=1)
 
 

@@ -58,6 +58,10 @@ if TYPE_CHECKING:
     "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of run folders."
 )
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+@click.option(
+    "--devices", default=1, show_default=True, metavar="N", help="Processes that share every batch, a GPU each."
+)
+@click.option("--strategy", default="auto", show_default=True, help="How several devices work together: auto, ddp.")
 @click.option("--again", is_flag=True, help="Start over where a run is finished or under way.")
 @sentences
 def command(
@@ -74,6 +78,8 @@ def command(
     data: Path | None,
     out: Path,
     device: str,
+    devices: int,
+    strategy: str,
     again: bool,
 ) -> None:
     """Train methods on noisy labels and score them on clean ones.
@@ -95,7 +101,7 @@ def command(
     settings = parse_settings(changes)
     settings |= {name: value for name, value in (("epochs", epochs), ("lambda", lambda_)) if value is not None}
     names = comma_list(methods)
-    check_request(names, preset, settings, device, protocol)
+    check_request(names, preset, settings, device, protocol, devices, strategy)
     opened = open_or_make(manifest, data, click.echo)
     plans = plan_bench(
         opened,
@@ -109,6 +115,7 @@ def command(
         device=device,
         root=dataset_root(opened, data),
         init=init,
+        devices=devices,
     )
     _announce(plans)
     print_options(plans)

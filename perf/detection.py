@@ -4,17 +4,15 @@
 
 Takes pictures from a folder, resized to a square of so many pixels, and times in turn: facenet-pytorch's MTCNN with its
 defaults on one picture at a time, the same on batches, and noisyfer's detector on one at a time and on batches. Medians
-and the spread over the repeats are printed, the shares, in how many pictures each found a face, and with
+and quartiles over the repeats are printed, the shares, in how many pictures each found a face, and with
 `--large` the peak memory of the detector on so many photographs of 4000×3000.
 """
 
 from __future__ import annotations
 
-import resource
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import click
 import numpy as np
 import torch
 from facenet_pytorch import MTCNN
+from measure import Table, compare, finish, json_option, peak_mb, rates, times_faster
 from noisyfer.images.decode import decode_rgb, picture_size
 from noisyfer.relabel.faces import Detector, detection_shrink
 from PIL import Image
@@ -42,27 +41,23 @@ def parts(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image
         yield images[start : start + length]
 
 
-def peak() -> float:
-    """The peak memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def large(folder: Path, count: int, batch: int) -> None:
-    """Print how the peak memory grows with photographs of 4000×3000, decoded as the job does."""
+def large(folder: Path, count: int, batch: int) -> Table:
+    """How the peak memory grows with photographs of 4000×3000, decoded as the job does."""
+    rows = []
     canvas = Image.fromarray(np.random.default_rng(0).integers(60, 90, (3000, 4000, 3), dtype=np.uint8))
     canvas.paste(pictures(folder, 1, 1500)[0], (1200, 700))
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "large.jpg"
         canvas.save(file, quality=90)
         del canvas
-        detector, before, faces = Detector(), peak(), 0
+        detector, before, faces = Detector(), peak_mb(), 0
         for done in range(batch, count + 1, batch):
             width, height = picture_size(file, file.name)
             images = [decode_rgb(file, file.name, detection_shrink(width, height)) for _ in range(batch)]
             faces += sum(face is not None for face in detector.detect(images, [width] * batch))
-            print(
-                f"{done:4} photographs of 4000×3000: peak {peak():.0f} MB ({before:.0f} MB before), {faces} with a face"
-            )
+            rows.append([done, f"{peak_mb():,.0f} MB", faces])
+    title = f"Photographs of 4000×3000, {batch} at a time; the process had {before:,.0f} MB before."
+    return Table(title, ["photographs", "peak so far", "with a face"], rows)
 
 
 @click.command()
@@ -73,12 +68,22 @@ def large(folder: Path, count: int, batch: int) -> None:
 @click.option("--repeats", default=5, show_default=True)
 @click.option("--threads", default=0, help="Compute threads; 0 for PyTorch's own choice.")
 @click.option("--large", "large_count", default=0, help="Also search so many photographs of 4000×3000.")
-def main(folder: Path, images: int, size: int, batch: int, repeats: int, threads: int, large_count: int) -> None:
+@json_option
+def main(
+    folder: Path,
+    images: int,
+    size: int,
+    batch: int,
+    repeats: int,
+    threads: int,
+    large_count: int,
+    json_file: Path | None,
+) -> None:
     """Print images per second of each way, and the shares."""
     if threads:
         torch.set_num_threads(threads)
-    if large_count:
-        large(folder, large_count, batch=8)  # first, while nothing else has taken memory
+    # first, while nothing else has taken memory
+    memory = [large(folder, large_count, batch=8)] if large_count else []
     chosen = pictures(folder, images, size)
     library, ours = MTCNN(keep_all=True), Detector()
 
@@ -95,25 +100,23 @@ def main(folder: Path, images: int, size: int, batch: int, repeats: int, threads
         "noisyfer, one by one": (found_by_ours, 1),
         f"noisyfer, batches of {batch}": (found_by_ours, batch),
     }
-    rates: dict[str, list[float]] = {way: [] for way in ways}
     counts: dict[str, int] = {}
+
+    def search(way: str) -> None:
+        find, length = ways[way]
+        counts[way] = sum(find(part) for part in parts(chosen, length))
+
     for find, _ in ways.values():
         find(chosen[:2])  # the first pass allocates and chooses kernels
-    for _ in range(repeats):
-        for way, (find, length) in ways.items():
-            began = time.perf_counter()
-            counts[way] = sum(find(part) for part in parts(chosen, length))
-            rates[way].append(images / (time.perf_counter() - began))
-    medians = {way: statistics.median(found) for way, found in rates.items()}
-    print(f"{images} pictures of {size}×{size}, {torch.get_num_threads()} compute threads, {repeats} repeats")
-    for way, found in rates.items():
-        print(
-            f"{way:24} {medians[way]:6.1f} images/s ({min(found):.1f} to {max(found):.1f}), {counts[way]} with a face"
-        )
-    first, last = next(iter(ways)), list(ways)[-1]
-    shares = sorted(b / a for a, b in zip(rates[first], rates[last], strict=True))
-    spread = f"{shares[0]:.2f} to {shares[-1]:.2f}"
-    print(f"noisyfer in batches / library one by one: {medians[last] / medians[first]:.2f} ({spread})")
+    seconds = compare({way: partial(search, way) for way in ways}, repeats, warmups=0)
+    slowest = seconds["library, one by one"]
+    rows = [
+        [way, rates(images, found).text(), times_faster(found, slowest).text(2), counts[way]]
+        for way, found in seconds.items()
+    ]
+    title = f"{images} pictures of {size}×{size}, {torch.get_num_threads()} compute threads; {repeats} repeats."
+    columns = ["way", "images/s (quartiles)", "times the library's one by one", "with a face"]
+    finish(json_file, Table(title, columns, rows), *memory)
 
 
 if __name__ == "__main__":

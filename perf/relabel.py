@@ -5,22 +5,20 @@
 Writes photographs of 224 px and an EfficientNet-B0 with random weights to a temporary folder, then times in turn: the
 network alone on tensors that are ready; the whole job (decode, label, write, resume points); the plain loop, a
 DataLoader that opens one picture at a time with PIL and the network as timm builds it, one picture at a time. Medians
-and the spread over the repeats are printed, last the shares.
+and quartiles over the repeats are printed, and the shares.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 import torch
+from measure import Table, compare, finish, json_option, rates, times_faster
 from noisyfer.relabel.job import run_job
 from noisyfer.relabel.plan import JobOptions, open_source, plan_job
 from noisyfer.relabel.teachers import load_teacher
@@ -70,7 +68,8 @@ class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
 @click.option("--batch", default=32, show_default=True)
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--architecture", default="efficientnet_b0", show_default=True)
-def main(images: int, batch: int, repeats: int, architecture: str) -> None:
+@json_option
+def main(images: int, batch: int, repeats: int, architecture: str, json_file: Path | None) -> None:
     """Print images per second of each way, and the shares."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -83,10 +82,12 @@ def main(images: int, batch: int, repeats: int, architecture: str) -> None:
             for _ in range(images // batch):
                 teacher.predict(ready)
 
-        def job(run: int) -> None:
+        runs = itertools.count()
+
+        def job() -> None:
             source = open_source("folder", work / "photographs")
             options = JobOptions(batch=batch, whole=True)
-            run_job(plan_job("folder", source, [teacher], work / f"m{run}.parquet", options))
+            run_job(plan_job("folder", source, [teacher], work / f"m{next(runs)}.parquet", options))
 
         import timm
 
@@ -98,23 +99,12 @@ def main(images: int, batch: int, repeats: int, architecture: str) -> None:
             for picture in torch.utils.data.DataLoader(Pictures(work / "photographs"), batch_size=1):
                 network(picture).softmax(dim=1)
 
-        ways: dict[str, Callable[[int], Any]] = {
-            "bare network": lambda _: bare(),
-            "noisyfer relabel": job,
-            "plain loop": lambda _: plain(),
-        }
         bare()  # the first pass allocates and chooses kernels
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        for run in range(repeats):
-            for way, call in ways.items():
-                began = time.perf_counter()
-                call(run)
-                rates[way].append(images / (time.perf_counter() - began))
-    medians = {way: statistics.median(found) for way, found in rates.items()}
-    for way, found in rates.items():
-        print(f"{way:18} {medians[way]:6.1f} images/s ({min(found):.1f} to {max(found):.1f})")
-    print(f"relabel / bare network: {medians['noisyfer relabel'] / medians['bare network']:.2f}")
-    print(f"relabel / plain loop: {medians['noisyfer relabel'] / medians['plain loop']:.2f}")
+        seconds = compare({"bare network": bare, "noisyfer relabel": job, "plain loop": plain}, repeats, warmups=0)
+    ours = seconds["noisyfer relabel"]
+    rows = [[way, rates(images, found).text(), times_faster(ours, found).text(2)] for way, found in seconds.items()]
+    title = f"{images} photographs of {SIZE} px, {architecture}, batches of {batch}; {repeats} repeats."
+    finish(json_file, Table(title, ["way", "images/s (quartiles)", "noisyfer's rate / this rate"], rows))
 
 
 if __name__ == "__main__":

@@ -241,9 +241,9 @@ def test_balanced_sampling_gives_every_class_the_same_weight(
     seen: list[Any] = []
     real = Feed.epoch
 
-    def epoch(self: Feed, seed: int, number: int, batch_size: int, weights: Any = None) -> Any:
+    def epoch(self: Feed, seed: int, number: int, batch_size: int, weights: Any = None, **share: int) -> Any:
         seen.append((weights, self.labels["expression_human"].numpy(), self.masks["expression_human"].numpy()))
-        return real(self, seed, number, batch_size, weights)
+        return real(self, seed, number, batch_size, weights, **share)
 
     monkeypatch.setattr(Feed, "epoch", epoch)
     pretrain(plan(world, tmp_path / "t.ckpt", changes={"sampling": sampling, "epochs": 1}))

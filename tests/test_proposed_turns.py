@@ -56,10 +56,8 @@ def test_two_updates_of_d_then_one_of_encoder_and_decoder(kind: str, monkeypatch
     assert all(parameter.requires_grad for network in method.networks.values() for parameter in network.parameters())
 
     method.update(make_batch(sets, seed=2))
-    for _, _, before in referee.moves[3:5]:
-        assert same(
-            before["encoder"] + before["decoder"], referee.moves[2][2]["encoder"] + referee.moves[2][2]["decoder"]
-        )
+    for _, _, before in referee.moves[3:5]:  # the generator's old gradients hold no memory while D learns
+        assert all(slope is None for slope in before["encoder"] + before["decoder"])
 
 
 @pytest.mark.parametrize("updates", [1, 3])

@@ -20,24 +20,32 @@ SHIFT = 0.1
 
 ZOOM = (0.9, 1.1)
 
-Augmentation = Callable[[Tensor, np.random.Generator], Tensor]
+Augmentation = Callable[[Tensor, np.random.Generator, int, int], Tensor]
+"""Images, a random stream, and which part (of how many) of a batch they are: numbers are drawn for the whole batch."""
 
 
-def crop_flip(images: Tensor, stream: np.random.Generator) -> Tensor:
+def crop_flip(images: Tensor, stream: np.random.Generator, part: int = 0, parts: int = 1) -> Tensor:
     """Random crops of the zero-padded images, half of them mirrored; see `crop_and_flip`."""
-    tops, lefts = torch.from_numpy(stream.integers(0, 2 * CROP_PADDING + 1, size=(2, len(images))))
-    flips = torch.from_numpy(stream.integers(0, 2, size=len(images))).bool()
+    count, own = _own(images, part, parts)
+    tops, lefts = torch.from_numpy(stream.integers(0, 2 * CROP_PADDING + 1, size=(2, count)))[:, own]
+    flips = torch.from_numpy(stream.integers(0, 2, size=count)).bool()[own]
     return crop_and_flip(images, tops.to(images.device), lefts.to(images.device), flips.to(images.device))
 
 
-def affine(images: Tensor, stream: np.random.Generator) -> Tensor:
+def affine(images: Tensor, stream: np.random.Generator, part: int = 0, parts: int = 1) -> Tensor:
     """Random rotation, translation, zoom and mirroring, the usual augmentation of aligned faces; see `transformed`."""
-    count = len(images)
+    count, own = _own(images, part, parts)
     angles = stream.uniform(-ROTATION, ROTATION, count)
     shifts = stream.uniform(-SHIFT, SHIFT, (count, 2))
     zooms = stream.uniform(*ZOOM, count)
     flips = stream.integers(0, 2, count).astype(bool)
-    return transformed(images, source_matrices(angles, shifts, zooms, flips))
+    return transformed(images, source_matrices(angles[own], shifts[own], zooms[own], flips[own]))
+
+
+def _own(images: Tensor, part: int, parts: int) -> tuple[int, slice]:
+    """Images of the whole batch, and the places of these in it."""
+    count = len(images)
+    return count * parts, slice(part * count, (part + 1) * count)
 
 
 AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "crop-flip": crop_flip, "affine": affine}

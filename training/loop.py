@@ -44,14 +44,15 @@ def train_epoch(
 ) -> dict[str, float]:
     """Train one epoch; returns the mean of each loss over its steps.
 
-    The random state of torch is set from (seed, epoch), so that an epoch repeats exactly wherever a run resumed.
+    The random state of torch is set from (seed, epoch), so that an epoch repeats exactly wherever a run resumed; the
+    same one in all processes that train together, since each draws the whole batch's numbers.
 
     Args:
         method: updated in place.
         feed: the training images.
         seed: of the run.
         epoch: counted from 0.
-        batch_size: images per step.
+        batch_size: images per step, those of all processes together.
         on_step: called with steps done in this epoch and the latest loss, every `CHECK_EVERY` steps on a GPU.
         weights: how often each sample is to be drawn; see `Feed.epoch`.
 
@@ -64,7 +65,8 @@ def train_epoch(
     sums: dict[str, float] = {}
     pending: list[dict[str, Tensor]] = []
     step = 0
-    for batch in feed.epoch(seed, epoch, batch_size, weights):
+    peers = method.peers
+    for batch in feed.epoch(seed, epoch, batch_size, weights, rank=peers.rank, size=peers.size):
         pending.append(method.update(batch))
         step += 1
         if len(pending) == every:

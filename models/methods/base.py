@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ...core.config import option
 from ...core.registry import Registry
+from ..networks.shared import BatchNorm2d, Dropout
+from ..peers import ALONE, Peers
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Batch:
     """A batch on the device.
 
     Attributes:
-        images: uint8 B×3×S×S, 0 to 255.
+        images: uint8 B×3×S×S, 0 to 255; of several processes each has its rows of them and of all else here.
         labels: per label set int64 B (class ids; 0 where missing) or float32 B×2 (valence, arousal; 0 where missing).
         masks: per label set bool B, true where there is a label.
         indices: int64 B, each sample's position in the training set, 0 to samples − 1.
@@ -95,10 +97,15 @@ class Method(ABC):
     A subclass registers itself with `@METHODS.register(name)`, names its configuration class and what it uses, fills
     `self.networks` and `self.optimizers`, and writes `update` and `predict`. All randomness during training comes from
     torch's default generator, which the training loop seeds at each epoch, so that a resumed run repeats exactly.
+
+    With `parallel` it also learns as one of several processes that `join` connects, each with its rows of a batch: it
+    gathers what the losses need, draws random numbers for the whole batch and adds up gradients before each step of an
+    optimizer; see `models.peers.Peers`.
     """
 
     uses: ClassVar[Uses] = Uses()
     config_class: ClassVar[type[TrainingConfig]] = TrainingConfig
+    parallel: ClassVar[bool] = False
 
     def __init__(self, problem: Problem, config: Any, device: torch.device) -> None:
         self.problem = problem
@@ -106,6 +113,15 @@ class Method(ABC):
         self.device = device
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.peers: Peers = ALONE
+
+    def join(self, peers: Peers) -> None:
+        """Share every batch with other processes, which call this with theirs; statistics and masks become common."""
+        self.peers = peers
+        for network in self.networks.values():
+            for module in network.modules():
+                if isinstance(module, (BatchNorm2d, Dropout)):
+                    module.peers = peers
 
     def start_epoch(self, epoch: int) -> None:  # noqa: B027  (most methods have no schedule)
         """Called before each epoch, counted from 0; schedules belong here."""
@@ -139,6 +155,14 @@ class Method(ABC):
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+
+    def _whole(self, batch: Batch) -> Batch:
+        """The batch with all processes' labels and masks beside this one's images and indices."""
+        if self.peers.size == 1:
+            return batch
+        labels = {name: self.peers.gather(values) for name, values in batch.labels.items()}
+        masks = {name: self.peers.gather(mask) for name, mask in batch.masks.items()}
+        return Batch(batch.images, labels, masks, batch.indices)
 
     def _place(self, network: nn.Module) -> Any:
         # channels_last is the faster layout for these convolutions, on CPUs and on tensor cores alike

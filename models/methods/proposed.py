@@ -51,6 +51,7 @@ class Proposed(Method):
     uses = Uses(continuous=True)
     config_class = ProposedConfig
     config: ProposedConfig
+    parallel = True
 
     def __init__(self, problem: Problem, config: ProposedConfig, device: torch.device) -> None:
         super().__init__(problem, config, device)
@@ -81,14 +82,16 @@ class Proposed(Method):
         """One iteration of Algorithm 1: D `discriminator_updates` times, then encoder and decoder together."""
         for network in self.networks.values():
             network.train()
+        self.generator_optimizer.zero_grad()  # before anything is computed, so that old gradients hold no memory
         images = unit_images(batch.images)
         encoding = self.encoder(images)
-        prediction, scalars = self._prediction_loss(encoding, batch)
+        whole = self._whole(batch)
+        prediction, scalars = self._prediction_loss(encoding, whole)
         if not self.adversarial:
             self._step_generator(prediction)
             return {"loss": prediction.detach(), **scalars}
 
-        noise = torch.randn(2, len(images), LATENT, device=self.device)
+        noise = self.peers.own(torch.randn(2, len(images) * self.peers.size, LATENT, device=self.device), dim=1)
         latents = torch.cat([encoding.sample(noise[0]), noise[1]])
         given = self._label_inputs(batch)
         drawn = self.decoder(noise[1], given)
@@ -97,7 +100,7 @@ class Proposed(Method):
             torch.cat([self._predicted_input(output, label_set, batch), label])
             for output, label_set, label in zip(encoding.outputs, self.sets, given, strict=True)
         )
-        present = self._present(batch)
+        present = self._present(whole)
 
         for _ in range(self.config.discriminator_updates):
             discriminator_loss = self._update_discriminator(pictures, latents, labels, present)
@@ -163,7 +166,7 @@ class Proposed(Method):
         for output, label_set in zip(encoding.outputs, self.sets, strict=True):
             loss = similarity if label_set.continuous else cross_entropy
             name = label_set.name
-            losses[label_set.continuous].append(loss(output, batch.labels[name], batch.masks[name]))
+            losses[label_set.continuous].append(loss(self.peers.gather(output), batch.labels[name], batch.masks[name]))
         total = sum(losses[False], torch.zeros((), device=self.device))
         total = total + self.config.gamma * sum(losses[True], torch.zeros((), device=self.device))
         shown = {"cross_entropy": losses[False], "similarity": losses[True]}
@@ -174,7 +177,7 @@ class Proposed(Method):
         given = (
             batch.labels[label_set.name]
             if label_set.continuous
-            else functional.one_hot(batch.labels[label_set.name], label_set.width).float()
+            else _one_hot(batch.labels[label_set.name], label_set.width)
             for label_set in self.sets
         )
         return tuple(
@@ -196,22 +199,29 @@ class Proposed(Method):
     def _scores(
         self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], constant: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """Weighted scores of the encoder's half and the decoder's half of a 2B batch, each B×(T+3)."""
+        """Weighted scores of the encoder's half and the decoder's half of a 2B batch, all processes', each B×(T+3)."""
         scores = self.discriminator(pictures, latents, labels, constant=constant) * self.score_weights
-        encoder_scores, decoder_scores = scores.chunk(2)
+        encoder_scores, decoder_scores = map(self.peers.gather, scores.chunk(2))
         return encoder_scores, decoder_scores
 
     def _update_discriminator(
         self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], present: Tensor
     ) -> Tensor:
         fixed = tuple(label.detach() for label in labels)
-        loss = discriminator_hinge(*self._scores(pictures.detach(), latents.detach(), fixed), present)
         self.discriminator_optimizer.zero_grad()
+        loss = discriminator_hinge(*self._scores(pictures.detach(), latents.detach(), fixed), present)
         loss.backward()
+        self.peers.add_gradients(self.discriminator.parameters())
         self.discriminator_optimizer.step()
         return loss.detach()
 
     def _step_generator(self, loss: Tensor) -> None:
-        self.generator_optimizer.zero_grad()
         loss.backward()
+        for network in (self.encoder, self.decoder):
+            self.peers.add_gradients(network.parameters())
         self.generator_optimizer.step()
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """B class ids as float32 B×K; torch's own looks at the labels' values first, which a device would be waited for."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.get_default_dtype())

@@ -29,6 +29,7 @@ class VGG(Method):
 
     config_class = VGGConfig
     config: VGGConfig
+    parallel = True
 
     def __init__(self, problem: Problem, config: VGGConfig, device: torch.device) -> None:
         super().__init__(problem, config, device)
@@ -44,7 +45,8 @@ class VGG(Method):
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One step of Adam on the sum over tasks of the mean loss of their label sets."""
         self.network.train()
-        outputs = self.network(unit_images(batch.images)).split(self.widths, dim=1)
+        outputs = self.peers.gather(self.network(unit_images(batch.images))).split(self.widths, dim=1)
+        batch = self._whole(batch)
         total = torch.zeros((), device=self.device)
         told: dict[str, Tensor] = {}
         for output, sets in zip(outputs, self.tasks.values(), strict=True):
@@ -56,6 +58,7 @@ class VGG(Method):
             told["similarity" if sets[0].continuous else "cross_entropy"] = loss.detach()
         self.optimizer.zero_grad()
         total.backward()
+        self.peers.add_gradients(self.network.parameters())
         self.optimizer.step()
         return {"loss": total.detach(), **told}
 

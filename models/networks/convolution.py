@@ -15,8 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LARGEST_RESULT = 2
-"""Side of the largest result (of the largest input, where the convolution is transposed) that is computed here."""
+from .spectral import scaled_inputs
+
+SMALL = 2
+"""Side of the results (of the images, where the convolution is transposed) that are always computed here."""
+
+SMALL_WIDE, WIDE = 4, 256
+"""The same for convolutions with so many channels in and out; with fewer, sixteen positions are too many calls."""
+
+
+def _is_small(height: int, width: int, kernel: Tensor) -> bool:
+    side = SMALL_WIDE if min(kernel.shape[:2]) >= WIDE else SMALL
+    return height == width <= side and kernel.device.type == "cpu"
 
 
 class _Row(NamedTuple):
@@ -140,37 +150,49 @@ def _last(tensor: Tensor) -> Tensor:
 
 
 def convolve(images: Tensor, kernel: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0) -> Tensor:
-    """A convolution of square images, B×I×S×S with O×I×k×k to B×O×R×R.
+    """A convolution, B×I×H×W with O×I×k×k to B×O×H'×W'.
 
     Args:
-        images: B×I×S×S.
+        images: B×I×H×W.
         kernel: O×I×k×k.
         bias: O, or None.
         stride: between positions.
         padding: pixels of zeros on each side.
     """
     results = (images.shape[2] + 2 * padding - kernel.shape[2]) // stride + 1
-    if images.device.type != "cpu" or results > LARGEST_RESULT or kernel.shape[2] == 1:
+    square = images.shape[2] == images.shape[3]
+    if not square or kernel.shape[2] == 1 or not _is_small(results, results, kernel):
         return functional.conv2d(images, kernel, bias, stride, padding)
-    found: Tensor = _Convolution.apply(images, kernel, stride, padding)  # type: ignore[no-untyped-call]
+    found: Tensor = _Convolution.apply(images, kernel, stride, padding)
     return found if bias is None else found + bias[:, None, None]
 
 
-class Conv2d(nn.Conv2d):
-    """torch's layer for square kernels and images, fast on small images too."""
+class Linear(nn.Linear):
+    """torch's layer, which may be under spectral norm."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Map B×I×S×S to B×O×R×R."""
-        return convolve(input, self.weight, self.bias, stride=self.stride[0], padding=int(self.padding[0]))
+        """Map B×I to B×O."""
+        inputs, weight = scaled_inputs(self, input)
+        return functional.linear(inputs, weight, self.bias)
+
+
+class Conv2d(nn.Conv2d):
+    """torch's layer for square kernels, fast on small images too; it may be under spectral norm."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map B×I×H×W to B×O×H'×W'."""
+        inputs, weight = scaled_inputs(self, input)
+        return convolve(inputs, weight, self.bias, stride=self.stride[0], padding=int(self.padding[0]))
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
-    """torch's layer for square kernels and images, fast on small images too."""
+    """torch's layer for square kernels, fast on small images too; it may be under spectral norm."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Map B×I×S×S to B×O×R×R."""
-        if input.device.type != "cpu" or input.shape[2] > LARGEST_RESULT or output_size is not None:
-            return super().forward(input, output_size)
+        """Map B×I×H×W to B×O×H'×W'."""
+        inputs, weight = scaled_inputs(self, input)
         stride, padding = self.stride[0], int(self.padding[0])
-        found: Tensor = _Transposed.apply(input, self.weight, stride, padding)  # type: ignore[no-untyped-call]
+        if not _is_small(inputs.shape[2], inputs.shape[3], weight):
+            return functional.conv_transpose2d(inputs, weight, self.bias, stride, padding)
+        found: Tensor = _Transposed.apply(inputs, weight, stride, padding)
         return found if self.bias is None else found + self.bias[:, None, None]

@@ -9,6 +9,7 @@ from torch.nn import functional
 from .convolution import ConvTranspose2d
 from .encoder import LATENT
 from .layers import check_image_size, normed_linear, scaled
+from .shared import BatchNorm2d
 from .spectral import spectral_norm
 
 _CHANNELS = {
@@ -35,7 +36,7 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = []
         channels = scaled(512, width)
         for count in outputs:
-            layers += [_normed_upsampling(channels, count), nn.BatchNorm2d(count), nn.ReLU(inplace=True)]
+            layers += [_normed_upsampling(channels, count), BatchNorm2d(count), nn.ReLU(inplace=True)]
             channels = count
         layers += [_normed_upsampling(channels, 3), nn.Tanh()]
         self.upsampling = nn.Sequential(*layers)

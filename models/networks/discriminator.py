@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrize
 
 from .encoder import LATENT
 from .layers import ResidualBlock, ResidualMLP, SelfAttention, check_image_size, normed_linear, scaled
@@ -86,9 +85,11 @@ class Discriminator(nn.Module):
         return torch.cat([*scores, joint], dim=1)
 
     def _partly_constant(self, images: Tensor, constant: int) -> tuple[Tensor, Tensor]:
-        # cached: both parts see the weights of the same power iteration
-        with parametrize.cached():  # type: ignore[no-untyped-call]
-            with torch.no_grad():
-                fixed = self.image(images.detach()[:constant])
-            free = self.image(images[constant:])
+        training = self.training
+        with torch.no_grad():
+            fixed = self.image(images.detach()[:constant])
+        # not another power iteration: both parts are to see the same weights, and nothing else in here has two modes
+        self.image.eval()
+        free = self.image(images[constant:])
+        self.image.train(training)
         return torch.cat([fixed[0], free[0]]), torch.cat([fixed[1], free[1]])

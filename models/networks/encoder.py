@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .convolution import Conv2d
 from .layers import check_image_size, scaled
+from .shared import Dropout
 
 LATENT = 100
 """Entries of the latent (non-emotion) vector y0; the same at every width."""
@@ -43,10 +44,10 @@ class VGGTrunk(nn.Module):
         self.hidden = nn.Sequential(
             nn.Linear(flat, self.features),
             nn.ReLU(),
-            nn.Dropout(0.5),
+            Dropout(0.5),
             nn.Linear(self.features, self.features),
             nn.ReLU(),
-            nn.Dropout(0.5),
+            Dropout(0.5),
         )
         for module in self.convolutions:
             if isinstance(module, nn.Conv2d):

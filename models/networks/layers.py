@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
-from .convolution import Conv2d, convolve
-from .spectral import spectral_norm
+from .convolution import Conv2d, Linear, convolve
+from .spectral import parametrized, spectral_norm
 
 IMAGE_SIZES = (32, 64, 128)
 
@@ -37,7 +38,7 @@ def check_image_size(size: int) -> int:
 
 def normed_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer under spectral norm (Miyato et al. 2018): one power iteration per training forward."""
-    return spectral_norm(nn.Linear(inputs, outputs))
+    return spectral_norm(Linear(inputs, outputs))
 
 
 def normed_conv(inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> nn.Conv2d:
@@ -55,22 +56,27 @@ def conv3x3_then_average(convolution: nn.Conv2d, features: Tensor) -> Tensor:
         convolution: the 3×3 layer; its (normed) weight is read once.
         features: B×C×H×W, H and W even.
     """
-    kernel: Tensor = _Spread.apply(convolution.weight)  # type: ignore[no-untyped-call]
+    if parametrize.is_parametrized(convolution):
+        weight, norm = parametrized(convolution)
+        scale = norm.scale(weight) / 4
+    else:
+        weight = convolution.weight
+        scale = weight.new_tensor(0.25)
+    kernel: Tensor = _Spread.apply(weight, scale)
     return convolve(features, kernel, convolution.bias, stride=2, padding=1)
 
 
 class _Spread(torch.autograd.Function):
-    """The mean of a 3×3 kernel's four shifts in a 4×4 kernel, rows first and columns then."""
+    """The sum of a 3×3 kernel's four shifts in a 4×4 kernel, rows first and columns then, times a number."""
 
     @staticmethod
-    def forward(_: Any, kernel: Tensor) -> Tensor:
+    def forward(ctx: Any, kernel: Tensor, scale: Tensor) -> Tensor:
         """O×I×3×3 to O×I×4×4, in channels_last."""
+        ctx.save_for_backward(kernel, scale)
         outputs, inputs = kernel.shape[:2]
-        rows = kernel.new_zeros(outputs, 4, 3, inputs)
-        last = kernel.permute(0, 2, 3, 1)
-        rows[:, :3] = last
-        rows[:, 1:].add_(last).mul_(0.25)
-        rows[:, 0].mul_(0.25)
+        scaled_kernel = kernel.permute(0, 2, 3, 1) * scale
+        rows = functional.pad(scaled_kernel, (0, 0, 0, 0, 0, 1))
+        rows[:, 1:].add_(scaled_kernel)
         spread = kernel.new_empty(outputs, 4, 4, inputs)
         spread[:, :, :3] = rows
         spread[:, :, 3] = 0
@@ -78,11 +84,14 @@ class _Spread(torch.autograd.Function):
         return spread.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(_: Any, *slopes: Tensor) -> Tensor:
-        """O×I×4×4 to O×I×3×3: the sum of the four shifts, divided by 4."""
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the kernel (the sum of its four places, scaled) and of the number."""
+        kernel, scale = ctx.saved_tensors
         slope = slopes[0].permute(0, 2, 3, 1)
         columns = slope[:, :, :3] + slope[:, :, 1:]
-        return (columns[:, :3] + columns[:, 1:]).mul_(0.25).permute(0, 3, 1, 2)
+        total = columns[:, :3] + columns[:, 1:]
+        of_scale = (total * kernel.permute(0, 2, 3, 1)).sum()
+        return total.mul_(scale).permute(0, 3, 1, 2), of_scale
 
 
 class ResidualBlock(nn.Module):

@@ -16,40 +16,6 @@ FIRST_ITERATIONS = 15
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-class _Divide(torch.autograd.Function):
-    """W/σ with σ = uᵀWv for fixed u and v; its gradient is (G − ⟨G, W/σ⟩·uvᵀ)/σ for the gradient G of W/σ.
-
-    Written as one function it takes one pass over the weights forward and two backward, where the same in torch's
-    operations takes a dozen.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor, transposed: bool) -> Tensor:
-        """Divide the weight."""
-        normed = weight / sigma
-        ctx.save_for_backward(normed, sigma, u, v)
-        ctx.transposed = transposed
-        return normed
-
-    @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient of the weight."""
-        normed, sigma, u, v = ctx.saved_tensors
-        slope = slopes[0]
-        product = (flat_view(slope, normed) @ flat_view(normed, normed)) / sigma
-        found = slope / sigma
-        matrix, columns = as_matrix(found, ctx.transposed), _ordered(v, found, ctx.transposed)
-        matrix.addr_(u * -product, columns)
-        return found, None, None, None, None
-
-
-def flat_view(tensor: Tensor, like: Tensor) -> Tensor:
-    """All numbers in the order in which `like` has them in memory; a view where both are stored alike."""
-    if like.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last):
-        return tensor.permute(0, 2, 3, 1).reshape(-1)
-    return tensor.reshape(-1)
-
-
 def as_matrix(weight: Tensor, transposed: bool) -> Tensor:
     """A weight as a matrix with a row for each output: a view, for weights in channels_last and linear ones.
 
@@ -101,28 +67,26 @@ class SpectralNorm(nn.Module):
             self._iterate(weight)
 
     @torch.no_grad()
-    def _iterate(self, weight: Tensor) -> Tensor:
-        """One power iteration, u first as torch has it; returns Wᵀu before it is normalised, in the matrix's order."""
+    def _iterate(self, weight: Tensor) -> None:
+        """One power iteration, u first as torch has it."""
         matrix = as_matrix(weight, self.transposed)
         v = _ordered(self._v, weight, self.transposed)
         self._u.copy_(functional.normalize(matrix @ v, dim=0, eps=EPSILON))
-        product = matrix.t() @ self._u
-        normed = functional.normalize(product, dim=0, eps=EPSILON)
-        self._v.copy_(_restored(normed, weight, self.transposed))
-        return product
+        self._v.copy_(
+            _restored(functional.normalize(matrix.t() @ self._u, dim=0, eps=EPSILON), weight, self.transposed)
+        )
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """1/σ with σ = uᵀWv, a number; in training after a power iteration. u and v are constants of its gradient."""
+        if self.training:
+            self._iterate(weight)
+        # the next iteration writes u and v anew, which a backward through this one must not see
+        u, v = self._u.clone(), _ordered(self._v, weight, self.transposed).clone()
+        return 1 / torch.dot(u, as_matrix(weight, self.transposed) @ v)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W/σ, σ = uᵀWv."""
-        with torch.no_grad():
-            if self.training:
-                product = self._iterate(weight)
-            else:
-                product = as_matrix(weight, self.transposed).t() @ self._u
-            sigma = product @ _ordered(self._v, weight, self.transposed)
-        # the next iteration writes u and v anew, which a backward through this one must not see
-        u, v = self._u.clone(), self._v.clone()
-        normed: Tensor = _Divide.apply(weight, sigma, u, v, self.transposed)  # type: ignore[no-untyped-call]
-        return normed
+        """W/σ."""
+        return weight * self.scale(weight)
 
 
 def spectral_norm(layer: Layer) -> Layer:
@@ -130,5 +94,24 @@ def spectral_norm(layer: Layer) -> Layer:
     weight = cast(Tensor, layer.weight)
     with torch.no_grad():
         norm = SpectralNorm(weight, isinstance(layer, nn.ConvTranspose2d))
-    parametrize.register_parametrization(layer, "weight", norm, unsafe=True)
+    parametrize.register_parametrization(layer, "weight", norm)
     return layer
+
+
+def scaled_inputs(layer: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs and weight of a linear layer or convolution whose product is that of the inputs and the normed weight.
+
+    1/σ is multiplied into the smaller of the two: behind the first layers a weight has more numbers than its inputs,
+    and a normed weight would have to be kept until the backward.
+    """
+    if not parametrize.is_parametrized(layer):
+        return inputs, cast(Tensor, layer.weight)
+    weight, norm = parametrized(layer)
+    scale = norm.scale(weight)
+    return (inputs * scale, weight) if inputs.numel() < weight.numel() else (inputs, weight * scale)
+
+
+def parametrized(layer: nn.Module) -> tuple[Tensor, SpectralNorm]:
+    """The weight as it is learned, and its norm."""
+    found = cast(Any, layer.parametrizations).weight
+    return found.original, found[0]
