@@ -55,7 +55,7 @@ def main(
         began = time.perf_counter()
         built.update(data)["loss"].item()
         seconds.append(time.perf_counter() - began)
-    decoded, free = images * size * size * 3, shutil.disk_usage(".").free / 2**20
+    decoded = images * size * size * 3
     hours = spread([images / batch * took / 3600 for took in seconds])
     rows = [
         [
