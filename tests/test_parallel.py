@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from method_builders import AFFECT, CLASSES, EXPRESSION, build, flat, make_batch
-from noisyfer.benchmark.run import Plan, execute, plan_run
+from noisyfer.benchmark.run import Plan, _train_together, execute, plan_run
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Labels, Manifest
 from noisyfer.models.methods import METHODS, Batch, Method, proposed, vgg
@@ -28,8 +28,9 @@ from noisyfer.training.augment import AUGMENTATIONS
 from noisyfer.training.data import SplitData
 from noisyfer.training.feed import Feed
 from noisyfer.training.loop import TrainingDiverged
-from noisyfer.training.parallel import _begin, check_devices, check_strategy, launch
+from noisyfer.training.parallel import _begin, _told, check_devices, check_strategy, launch
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import ProcessException
 
 STEPS = 3
 ROWS = 16
@@ -89,7 +90,7 @@ def precision(kind: torch.dtype) -> Iterator[None]:
             module.unit_images = before
 
 
-def learn(peers: Peers, device: torch.device, channel: Any) -> None:
+def learn(peers: Peers, device: torch.device, channel: Any, whole: Plan) -> None:
     layer = BatchNorm2d(3)
     layer.peers = peers
     channel.put(("batch norm", peers.rank, normalised(layer, peers)))
@@ -100,6 +101,7 @@ def learn(peers: Peers, device: torch.device, channel: Any) -> None:
                 method.join(peers)
                 told = steps(method, peers)
             channel.put(((name, kind), peers.rank, (told, as_arrays(method.state_dict()))))
+    _train_together(peers, device, channel, whole)
 
 
 def as_arrays(state: Any) -> dict[str, Any]:
@@ -107,15 +109,19 @@ def as_arrays(state: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def learned() -> dict[Any, dict[int, Any]]:
-    """By method and precision, what each of two processes told and is left with; starting them takes seconds."""
-    found: dict[Any, dict[int, Any]] = {}
+def learned(digits_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
+    """By method and precision, what each of two processes told and is left with; and a whole run.
+
+    All in one launch, since starting processes takes seconds.
+    """
+    found: dict[Any, Any] = {"run": plan(digits_manifest, tmp_path_factory.mktemp("whole"), 2)}
 
     def heed(message: Any) -> None:
-        what, rank, values = message
-        found.setdefault(what, {})[rank] = values
+        if not isinstance(message[0], str) or message[0] == "batch norm":  # the run speaks too
+            what, rank, values = message
+            found.setdefault(what, {})[rank] = values
 
-    launch(learn, (), 2, "cpu", heed)
+    launch(learn, (found["run"],), 2, "cpu", heed)
     return found
 
 
@@ -260,14 +266,11 @@ def losses(planned: Plan) -> list[dict[str, Any]]:
     return [json.loads(line)["losses"] for line in planned.folder.metrics.read_text().splitlines()]
 
 
-def test_a_run_stops_and_goes_on_with_any_number_of_processes(digits_manifest: Path, tmp_path: Path) -> None:
-    """Two processes from start to end; two, stopped, then two: the same; two, stopped, then one: up to rounding."""
-    whole = plan(digits_manifest, tmp_path / "whole", 2)
-    onlooker = Onlooker()
-    result = execute(whole, onlooker)
-    assert onlooker.epochs == [1, 2, 3]
-    assert execute(whole, onlooker) == result  # read, not run again
-    assert json.loads(whole.folder.config.read_text())["machine"]["devices"] == 2
+def test_a_run_stops_and_goes_on_with_any_number_of_processes(
+    digits_manifest: Path, tmp_path: Path, learned: Any
+) -> None:
+    """Two processes, stopped, then two: as two from start to end; two, stopped, then one: the same up to rounding."""
+    whole: Plan = learned["run"]
     broken = plan(digits_manifest, tmp_path / "two", 2)
     with pytest.raises(KeyboardInterrupt):
         execute(broken, Onlooker(interrupt_at=(2, 1)))
@@ -279,8 +282,12 @@ def test_a_run_stops_and_goes_on_with_any_number_of_processes(digits_manifest: P
         # how many processes is no part of a run's name
         assert gone_on.folder.path.name == broken.folder.path.name == whole.folder.path.name
         second = Onlooker()
-        execute(gone_on, second)
+        result = execute(gone_on, second)
         assert second.resumed_after in (1, 2)  # a message is heard a little after its step
+        assert second.epochs == list(range(second.resumed_after + 1, 4))
+        assert execute(gone_on, Onlooker()) == result  # read, not run again
+        # of the process that began it
+        assert json.loads(gone_on.folder.config.read_text())["machine"]["devices"] == 2
         if devices == 2:
             assert losses(gone_on) == losses(whole)
             continue
@@ -288,40 +295,35 @@ def test_a_run_stops_and_goes_on_with_any_number_of_processes(digits_manifest: P
             assert one == pytest.approx(other, rel=1e-2, abs=1e-2)
 
 
-def fail_in_the_second(peers: Peers, device: torch.device, channel: Any, how: str) -> None:
+def die_in_the_second(peers: Peers, device: torch.device, channel: Any) -> None:
     if peers.rank == 1:
-        if how == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise TrainingDiverged("The loss became nan.")
+        os.kill(os.getpid(), signal.SIGKILL)
     peers.wait()
 
 
-@pytest.mark.parametrize(
-    ("how", "kind", "message"),
-    [
-        ("sentence", TrainingDiverged, r"^The loss became nan\.$"),
-        ("killed", UserError, r"SIGKILL|Process 1 of 2 failed"),  # whichever is noticed first
-    ],
-)
-def test_a_process_that_fails_ends_all_with_a_sentence(how: str, kind: type[UserError], message: str) -> None:
-    variables = dict(os.environ)
-    with pytest.raises(kind, match=message):
-        launch(fail_in_the_second, (how,), 2, "cpu", lambda _: None)
+def test_a_process_that_is_killed_ends_all_with_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"SIGKILL|Process 1 of 2 failed"):  # whichever is noticed first
+        launch(die_in_the_second, (), 2, "cpu", lambda _: None)
     assert not multiprocessing.active_children()
-    assert os.environ == variables
+    assert not {"LOCAL_RANK", "MASTER_PORT"} & set(os.environ)  # or the next launch would take them for its own
 
 
-def test_an_unforeseen_error_of_a_process_is_told_as_a_sentence() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), TrainingDiverged("The loss became nan.")], ids=repr)
+def test_the_error_of_a_process_is_told_as_a_sentence(error: Exception) -> None:
     fabric: Any = SimpleNamespace(global_rank=1, world_size=2, device=torch.device("cpu"))
     channel: Any = SimpleNamespace(items=[])
     channel.put = channel.items.append
 
-    def divide(*_: Any) -> None:
-        raise ZeroDivisionError("by zero")
+    def fail(*_: Any) -> None:
+        raise error
 
-    with pytest.raises(ZeroDivisionError):
-        _begin(fabric, channel=channel, threads=1, work=divide, arguments=())
-    assert str(channel.items[0].error) == "Process 2 of 2 failed (ZeroDivisionError: by zero)."
+    with pytest.raises(type(error)):
+        _begin(fabric, channel=channel, threads=1, work=fail, arguments=())
+    told = _told([ProcessException("the first to be noticed", 0, 1), channel.items[0].error])
+    if isinstance(error, UserError):
+        assert (type(told), str(told)) == (TrainingDiverged, "The loss became nan.")
+    else:
+        assert (type(told), str(told)) == (UserError, "Process 2 of 2 failed (ZeroDivisionError: by zero).")
 
 
 def test_what_cannot_be_shared_is_refused(
