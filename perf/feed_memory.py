@@ -14,8 +14,6 @@ import json
 import mmap
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,7 +24,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from measure import Table, finish, json_option, spread
+from measure import Table, finish, in_own_process, json_option, spread
 from noisyfer.training import shuffle
 from noisyfer.training.data import SplitData
 from noisyfer.training.feed import Feed
@@ -86,12 +84,7 @@ def in_group(group: Path, *arguments: str) -> dict[str, Any]:
     def join() -> None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
 
-    command = [sys.executable, __file__, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=join)
-    if done.returncode:
-        raise click.ClickException(f"The process under the limit ended with {done.returncode}: {done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return in_own_process(__file__, *arguments, first=join)
 
 
 def read_epoch(way: str, file: Path, batch: int, first: int, limit: float) -> dict[str, float]:

@@ -115,12 +115,14 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def in_own_process(script: str, *arguments: str) -> dict[str, Any]:
+def in_own_process(script: str, *arguments: str, first: Callable[[], None] | None = None) -> dict[str, Any]:
     """Run a script with arguments in a process of its own; the JSON object in its last line of output.
+
+    `first` is called in the new process before the script.
 
     Raises: `click.ClickException` with the end of its error output where it fails.
     """
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, preexec_fn=first)
     if done.returncode:
         command = shlex.join([Path(script).name, *arguments])
         raise click.ClickException(f"{command} failed in its own process: {done.stderr.strip()[-2000:]}")

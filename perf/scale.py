@@ -7,12 +7,11 @@ counted. The GPU's figure is an estimate, not a measurement: its peak rate times
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 
 import click
 import torch
-from measure import Table, finish, json_option, peak_mb, rates, spread
+from measure import Table, compare, finish, json_option, peak_mb, rates, spread
 from noisyfer.training.shuffle import BUFFER_BYTES, chosen_shuffle, memory
 from step import build, label_sets, random_batch
 from torch.utils.flop_counter import FlopCounterMode
@@ -50,11 +49,7 @@ def main(
     with FlopCounterMode(display=False) as counter:
         built.update(data)  # also the first step, which allocates
     flops = counter.get_total_flops() / batch
-    seconds = []
-    for _ in range(steps):
-        began = time.perf_counter()
-        built.update(data)["loss"].item()
-        seconds.append(time.perf_counter() - began)
+    seconds = compare({"step": lambda: built.update(data)["loss"].item()}, steps, warmups=0)["step"]
     decoded = images * size * size * 3
     hours = spread([images / batch * took / 3600 for took in seconds])
     rows = [

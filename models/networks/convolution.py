@@ -8,7 +8,7 @@ torch's own convolutions are used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -49,9 +49,11 @@ class _Row(NamedTuple):
     taps: slice
 
 
-def _rows(size: int, kernel: int, stride: int, padding: int) -> Iterator[_Row]:
+@cache
+def _rows(size: int, kernel: int, stride: int, padding: int) -> tuple[_Row, ...]:
     """The rows of the kernel at all positions of the result, without those that lie on the padding."""
     results = (size + 2 * padding - kernel) // stride + 1
+    found = []
     for row in range(results):
         for column in range(results):
             left = column * stride - padding
@@ -60,7 +62,8 @@ def _rows(size: int, kernel: int, stride: int, padding: int) -> Iterator[_Row]:
             for tap in range(kernel):
                 source = row * stride - padding + tap
                 if 0 <= source < size:
-                    yield _Row(row, column, source, sources, tap, taps)
+                    found.append(_Row(row, column, source, sources, tap, taps))
+    return tuple(found)
 
 
 def _gather(images: Tensor, kernel: Tensor, stride: int, padding: int) -> Tensor:
