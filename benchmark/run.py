@@ -25,6 +25,7 @@ from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, Method, Problem
 from ..models.networks import VGGTrunk
 from ..models.peers import ALONE, Peers
+from ..training.accelerate import arithmetic, check_compiling, compile_networks
 from ..training.data import SplitData, load_split
 from ..training.feed import Feed
 from ..training.folder import RunFolder, identity
@@ -100,6 +101,7 @@ def plan_run(
     """
     settings, options = resolve(method, preset, changes or {})
     check_devices(devices, device)
+    check_compiling(settings.compile_, device, devices)
     _check_shares(method, settings.batch_size, devices)
     choice = choose(manifest, method, labels, partly=partly)
     if settings.test_split == "auto":
@@ -183,6 +185,8 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
     test_feed, agreement_feed = Feed(test, device), Feed(_agreement_subset(plan, train), device)
     method = _build(plan, len(train), device)
     method.join(peers)
+    method.prepare(train_feed)
+    compile_networks(method, settings.compile_)
     stored = plan.folder.load(device)
     done = 0
     rows: list[dict[str, Any]] = []
@@ -202,9 +206,16 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
                     watcher.step(epoch + 1, step, steps, loss)
 
             began = time.perf_counter()
-            losses = train_epoch(
-                method, train_feed, seed=config.seed, epoch=epoch, batch_size=settings.batch_size, on_step=on_step
-            )
+            with arithmetic(settings.precision, device):
+                losses = train_epoch(
+                    method,
+                    train_feed,
+                    seed=config.seed,
+                    epoch=epoch,
+                    batch_size=settings.batch_size,
+                    on_step=on_step,
+                    compiled=settings.compile_,
+                )
             check_weights(method, epoch)
             if board is None:
                 continue  # meets the first process again in the next epoch's first step
@@ -292,7 +303,7 @@ def _evaluate(plan: Plan, method: Method, test: SplitData, test_feed: Feed, agre
     scored = {task: (header.tasks[task].kind, test.labels[name]) for task, name in truth.items()}
     heads = {}
     for name, prediction in by_set.items():
-        task = plan.manifest.label_set(name).task
+        task = method.heads[name]
         if task not in scored:
             continue
         heads[name] = task_scores({task: prediction}, {task: scored[task]})[task]

@@ -10,6 +10,7 @@ from ..core.config import option, options, to_dict, with_settings
 from ..core.errors import UserError, unknown_name
 from ..models.methods import METHODS, TrainingConfig
 from ..models.networks.layers import IMAGE_SIZES
+from ..training.accelerate import COMPILED, PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class RunSettings:
         "order of training images: all at random, or by blocks that are read one after another; auto is blocks where "
         "they are larger than half of the memory",
         choices=("auto", "full", "blocks"),
+    )
+    precision: Literal["fp32", "tf32", "bf16"] = option(
+        "fp32",
+        "arithmetic of a step: fp32; on a GPU also tf32, or bf16 (autocast of the networks)",
+        choices=PRECISIONS,
+    )
+    compile_: Literal["no", "yes", "cuda-graphs"] = option(
+        "no", "let torch compile the networks, on a GPU also into CUDA graphs", choices=COMPILED
     )
     agreement_images: int = option(10_000, "training images on which agreement is measured each epoch", low=1)
 

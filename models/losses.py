@@ -10,8 +10,9 @@ from torch.nn import functional
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values where the mask of the same shape is true; 0 where it is nowhere true."""
-    weights = mask.to(values.dtype)
+    """Mean of the values where the mask of the same shape is true; 0 where it is nowhere true. Half floats are summed
+    as float32."""
+    weights = mask.to(torch.promote_types(values.dtype, torch.float32))
     return (values * weights).sum() / weights.sum().clamp(min=1)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import torch
 from measure import Table, compare, finish, json_option, rates, times_faster
-from noisyfer.models.networks import VGGClassifier
+from noisyfer.models.networks import Classifier, VGGTrunk
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,7 +24,7 @@ from torch.nn import functional
 def main(width: float, batch: int, repeats: int, json_file: Path | None) -> None:
     """Time forward and backward of two networks."""
     torch.manual_seed(0)
-    networks = [VGGClassifier(32, 10, width).to(memory_format=torch.channels_last).eval() for _ in range(2)]
+    networks = [Classifier(VGGTrunk(32, width), 10).to(memory_format=torch.channels_last).eval() for _ in range(2)]
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch,))
     stacked, _ = torch.func.stack_module_state(networks)  # type: ignore[arg-type]

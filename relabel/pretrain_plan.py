@@ -13,16 +13,9 @@ from ..core.files import sha256_file
 from ..core.schema import EYES, LabelSet
 from ..manifest import Manifest
 from ..models.methods import LabelSetSpec
-from ..models.networks.encoder import VGGClassifier
-from ..models.networks.teacher import (
-    LARGEST,
-    VGG,
-    Architecture,
-    TeacherNetwork,
-    build_teacher,
-    normalisation,
-    timm_settings,
-)
+from ..models.networks.backbone import LARGEST, VGG, timm_settings
+from ..models.networks.encoder import VGGTrunk
+from ..models.networks.teacher import Architecture, TeacherNetwork, build_teacher, normalisation
 from ..training.folder import RunFolder
 from ..training.initial import load_body, load_convolutions
 from ..training.weights import is_safetensors
@@ -211,7 +204,7 @@ def start_from(network: TeacherNetwork, architecture: str, init: Path) -> str:
         UserError: the file is not one of weights for this architecture.
     """
     if architecture == VGG:
-        taken = load_convolutions(cast(VGGClassifier, network.body).trunk, init)
+        taken = load_convolutions(cast(VGGTrunk, network.body.trunk), init)
         return f"Took {taken} convolutions from {init}."
     classifier = timm_settings(architecture).classifier or ()
     names = (classifier,) if isinstance(classifier, str) else tuple(classifier)

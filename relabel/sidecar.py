@@ -11,7 +11,7 @@ from typing import Any
 from ..core.errors import UserError, unknown_name
 from ..core.files import read_json
 from ..core.schema import Task
-from ..models.networks.teacher import LARGEST, SMALLEST
+from ..models.networks.backbone import LARGEST, SMALLEST
 from .fields import Fields
 
 ROLES = ("logits", "probabilities", "valence", "arousal", "skip")

@@ -10,7 +10,8 @@ from typing import Any
 from ..core.errors import UserError, first_line
 from ..core.files import finite, whole_file
 from ..core.schema import Task
-from ..models.networks.teacher import LARGEST, SMALLEST, Architecture, TeacherNetwork, build_teacher
+from ..models.networks.backbone import LARGEST, SMALLEST
+from ..models.networks.teacher import Architecture, TeacherNetwork, build_teacher
 from ..training.weights import is_safetensors, read_header, read_weights, write_weights
 from .fields import Fields
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.files import sha256_file
 from ..core.schema import Task
-from ..models.networks.teacher import TeacherNetwork, build_timm, normalisation, timm_settings
+from ..models.networks.backbone import build_timm, timm_settings
+from ..models.networks.teacher import TeacherNetwork, normalisation
 from ..training.weights import read_weights
 from .foreign import ForeignTeacher, combined_hash, in_pieces
 from .sidecar import read_sidecar, sidecar_path
@@ -168,7 +169,7 @@ def _load_timm(annotator: str, name: str, file: Path, device: str) -> ForeignTea
         )
     body = build_timm(name, sidecar.width(""), sidecar.size)
     fit_weights(body, weights, f"{path} asks for ({name} with {sidecar.width('')} outputs)", file)
-    body = body.to(torch.device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    body = body.to(torch.device(device), memory_format=torch.channels_last).eval()
 
     def run(pixels: Tensor) -> dict[str, Tensor]:
         return {"": body(pixels)}

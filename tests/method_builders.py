@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ CPU = torch.device("cpu")
 SIZE = 32
 WIDTH = 1 / 16
 ROWS = 8
+SAMPLES = 64
 LATENT = 100
 
 CLASSES = tuple(LabelSetSpec(f"class_flip{rate}", "class", 10) for rate in (20, 30, 40))
@@ -57,11 +59,31 @@ def make_batch(sets: tuple[LabelSetSpec, ...], rows: int = ROWS, seed: int = 1) 
     return Batch(images, labels, masks, torch.arange(rows))
 
 
+class TinyTraining:
+    """64 samples as a method's `prepare` is given them."""
+
+    def __init__(self, sets: tuple[LabelSetSpec, ...], rows: int = SAMPLES) -> None:
+        self.batch = make_batch(sets, rows, seed=17)
+        self.labels, self.masks = self.batch.labels, self.batch.masks
+
+    def __len__(self) -> int:
+        return len(self.batch.indices)
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        for first in range(0, len(self), batch_size):
+            rows = slice(first, first + batch_size)
+            labels = {name: values[rows] for name, values in self.labels.items()}
+            masks = {name: mask[rows] for name, mask in self.masks.items()}
+            yield Batch(self.batch.images[rows], labels, masks, self.batch.indices[rows])
+
+
 def build(name: str, sets: tuple[LabelSetSpec, ...], seed: int = 3, **settings: Any) -> Method:
     method = METHODS[name]
     values = {"width": WIDTH, "hidden": 16, "learning_rate": 1e-3} | settings
     torch.manual_seed(seed)
-    return method(Problem(SIZE, sets, samples=64), method.config_class(**values), CPU)
+    built = method(Problem(SIZE, sets, SAMPLES), method.config_class(**values), CPU)
+    built.prepare(TinyTraining(sets))
+    return built
 
 
 def build_proposed(sets: tuple[LabelSetSpec, ...], seed: int = 3, **settings: Any) -> Proposed:

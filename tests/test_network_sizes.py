@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from network_checks import LATENT, WIDTH
-from noisyfer.models.networks import Decoder, Discriminator, Encoder, VGGClassifier
+from noisyfer.models.networks import Classifier, Decoder, Discriminator, Encoder, VGGTrunk
 from noisyfer.models.networks.layers import check_image_size, scaled
 from torch import nn
 
@@ -70,12 +70,12 @@ VGG16_CONVOLUTIONS = (
 )
 def test_encoder_size(size: int, widths: tuple[int, ...], hidden: int, count: int) -> None:
     assert VGG16_CONVOLUTIONS == 14_714_688  # as everyone counts VGG-16
-    assert parameters(Encoder(size, widths, 1.0, hidden)) == count
+    assert parameters(Encoder(VGGTrunk(size, 1.0, hidden), widths)) == count
 
 
 def test_classifier_size() -> None:
     count = VGG16_CONVOLUTIONS + (512 * 512 + 512) + (512 * 512 + 512) + (512 * 10 + 10)
-    assert parameters(VGGClassifier(32, 10)) == count
+    assert parameters(Classifier(VGGTrunk(32), 10)) == count
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_discriminator_size(size: int, widths: tuple[int, ...], count: int) -> N
 
 def test_width_scales_every_channel_count_and_never_below_one() -> None:
     assert [scaled(512, width) for width in (1.0, 0.25, 1 / 16, 2.0, 1e-6)] == [512, 128, 32, 1024, 1]
-    half = Encoder(32, (10,), 0.5, hidden=300)
+    half = Encoder(VGGTrunk(32, 0.5, 300), (10,))
     assert [m.out_channels for m in half.modules() if isinstance(m, nn.Conv2d)][::4] == [32, 128, 256, 256]
     assert half.trunk.features == 300  # the hidden layers have a size of their own
     assert half.mean.out_features == half.log_variance.out_features == LATENT
@@ -185,6 +185,8 @@ def test_width_scales_every_channel_count_and_never_below_one() -> None:
 def test_other_image_sizes_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match=f"{size} is not one of 32, 64, 128"):
         check_image_size(size)
-    for build in (Encoder, Decoder, Discriminator):
+    with pytest.raises(ValueError, match="not one of"):
+        VGGTrunk(size, WIDTH)
+    for build in (Decoder, Discriminator):
         with pytest.raises(ValueError, match="not one of"):
             build(size, (10,), WIDTH)

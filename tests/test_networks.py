@@ -8,7 +8,7 @@ import oracles
 import pytest
 import torch
 from network_checks import CASES, LATENT, WIDTH, close, compare, draw, unsettle
-from noisyfer.models.networks import Decoder, Discriminator, Encoder, VGGClassifier
+from noisyfer.models.networks import Classifier, Decoder, Discriminator, Encoder, VGGTrunk
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("seeded")
 
 @pytest.mark.parametrize(("size", "widths"), CASES)
 def test_encoder_is_the_literal_one(size: int, widths: tuple[int, ...]) -> None:
-    network = unsettle(Encoder(size, widths, WIDTH)).eval()
+    network = unsettle(Encoder(VGGTrunk(size, WIDTH), widths)).eval()
     weights = oracles.leaves(network.state_dict())
     noise = torch.randn(2, LATENT, dtype=torch.float64)
 
@@ -36,7 +36,7 @@ def test_encoder_is_the_literal_one(size: int, widths: tuple[int, ...]) -> None:
 
 
 def test_classifier_is_the_literal_one() -> None:
-    network = unsettle(VGGClassifier(32, 10, WIDTH)).eval()
+    network = unsettle(Classifier(VGGTrunk(32, WIDTH), 10)).eval()
     weights = oracles.leaves(network.state_dict())
     compare(
         network,
@@ -48,14 +48,14 @@ def test_classifier_is_the_literal_one() -> None:
 
 
 def test_latent_is_sampled_with_the_standard_deviation() -> None:
-    encoding = Encoder(32, (10,), WIDTH).eval()(torch.zeros(1, 3, 32, 32))
+    encoding = Encoder(VGGTrunk(32, WIDTH), (10,)).eval()(torch.zeros(1, 3, 32, 32))
     mean, log_variance = torch.full((1, LATENT), 3.0), torch.full((1, LATENT), math.log(4.0))
     sample = type(encoding)(mean, log_variance, ()).sample(torch.full((1, LATENT), -1.5))
     torch.testing.assert_close(sample, torch.full((1, LATENT), 3.0 - 2.0 * 1.5))
 
 
 def test_dropout_drops_half_in_training_and_nothing_in_eval() -> None:
-    encoder = Encoder(32, (10,), 1.0, hidden=4000)
+    encoder = Encoder(VGGTrunk(32, 1.0, 4000), (10,))
     dropouts = [module for module in encoder.modules() if isinstance(module, nn.Dropout)]
     assert len(dropouts) == 2
     seen: list[tuple[Tensor, Tensor]] = []
@@ -77,7 +77,7 @@ def test_dropout_drops_half_in_training_and_nothing_in_eval() -> None:
 
 
 def test_encoder_starts_as_described() -> None:
-    encoder = Encoder(64, (7, 2), 0.5, hidden=500)
+    encoder = Encoder(VGGTrunk(64, 0.5, 500), (7, 2))
     convolutions = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
     assert [module.out_channels for module in convolutions] == [32] * 2 + [64] * 2 + [128] * 3 + [256] * 6
     for module in convolutions:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.streams import stream_seed
 from ..models.methods import Method
+from .accelerate import new_step
 from .feed import Feed
 
 CHECK_EVERY = 50
@@ -41,6 +42,7 @@ def train_epoch(
     batch_size: int,
     on_step: StepCallback | None = None,
     weights: np.ndarray[Any, Any] | None = None,
+    compiled: str = "no",
 ) -> dict[str, float]:
     """Train one epoch; returns the mean of each loss over its steps.
 
@@ -55,6 +57,7 @@ def train_epoch(
         batch_size: images per step, those of all processes together.
         on_step: called with steps done in this epoch and the latest loss, every `CHECK_EVERY` steps on a GPU.
         weights: how often each sample is to be drawn; see `Feed.epoch`.
+        compiled: how the method's networks are compiled; see `compile_networks`.
 
     Raises:
         TrainingDiverged: a loss is not finite; says at which step.
@@ -67,6 +70,7 @@ def train_epoch(
     step = 0
     peers = method.peers
     for batch in feed.epoch(seed, epoch, batch_size, weights, rank=peers.rank, size=peers.size):
+        new_step(compiled)
         pending.append(method.update(batch))
         step += 1
         if len(pending) == every:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ...core.config import option
 from ...core.registry import Registry
+from ..networks.backbone import VGG, build_trunk
+from ..networks.encoder import Trunk
 from ..networks.shared import BatchNorm2d, Dropout
 from ..peers import ALONE, Peers
 
@@ -24,12 +27,15 @@ class LabelSetSpec:
         task: e.g. `class`, `expression`, `va`.
         width: K classes, or 2 for valence and arousal.
         continuous: values in [-1, 1] instead of class ids.
+        transition: where it is known how the noise was made, row-stochastic K×K: row the true class, column the
+            label. For methods that are told to use it; none does so by itself.
     """
 
     name: str
     task: str
     width: int
     continuous: bool = False
+    transition: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,23 @@ class Batch:
     indices: Tensor
 
 
+class TrainingSet(Protocol):
+    """All training samples, for methods that look at them beyond their batches.
+
+    Attributes:
+        labels: per label set N labels on the device, as in a batch.
+        masks: per label set bool N.
+    """
+
+    labels: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+    def __len__(self) -> int: ...
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """All samples in their order, without augmentation."""
+
+
 @dataclass(frozen=True)
 class Uses:
     """What a method can learn from.
@@ -86,15 +109,27 @@ class Uses:
 class TrainingConfig:
     """Options that every method has."""
 
-    width: float = option(1.0, "multiplier of every channel count; 1 is the paper's network", above=0, high=8)
-    hidden: int = option(512, "units of the two hidden linear layers", low=1)
+    arch: str = option(VGG, "the encoder: vgg (the paper's), or a model of timm such as resnet18")
+    width: float = option(1.0, "multiplier of every channel count of vgg; 1 is the paper's network", above=0, high=8)
+    hidden: int = option(512, "units of vgg's two hidden linear layers", low=1)
+    initial: Literal["outputs", "inputs"] = option(
+        "outputs",
+        "how vgg's first weights are drawn: convolutions by their outputs, as the authors do, or all by their inputs",
+        choices=("outputs", "inputs"),
+    )
+    stem: Literal["model", "small"] = option(
+        "model",
+        "first layers of a ResNet of timm: its own, or 3×3 without pooling for 32 px",
+        choices=("model", "small"),
+    )
     learning_rate: float = option(1e-4, "Adam's learning rate", above=0)
 
 
 class Method(ABC):
     """A way to learn from label sets; its networks and optimizers live inside.
 
-    A subclass registers itself with `@METHODS.register(name)`, names its configuration class and what it uses, fills
+    A subclass registers itself with `@METHODS.register(name)`, names its `paper` (authors, venue and year), its
+    configuration class and what it uses, fills
     `self.networks` and `self.optimizers`, and writes `update` and `predict`. All randomness during training comes from
     torch's default generator, which the training loop seeds at each epoch, so that a resumed run repeats exactly.
 
@@ -104,6 +139,7 @@ class Method(ABC):
     """
 
     uses: ClassVar[Uses] = Uses()
+    paper: ClassVar[str] = ""
     config_class: ClassVar[type[TrainingConfig]] = TrainingConfig
     parallel: ClassVar[bool] = False
 
@@ -123,6 +159,9 @@ class Method(ABC):
                 if isinstance(module, (BatchNorm2d, Dropout)):
                     module.peers = peers
 
+    def prepare(self, training: TrainingSet) -> None:  # noqa: B027  (most methods see their batches only)
+        """Called once before training, and again before a resumed run's state is loaded, with all training samples."""
+
     def start_epoch(self, epoch: int) -> None:  # noqa: B027  (most methods have no schedule)
         """Called before each epoch, counted from 0; schedules belong here."""
 
@@ -135,8 +174,13 @@ class Method(ABC):
         """Predict each task for uint8 images B×3×S×S: probabilities B×K, or valence and arousal B×2."""
 
     def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
-        """Predict each label set by its own head, where the method has one; empty otherwise."""
+        """Predict by each head alone, where the method has several; empty otherwise. Their tasks are in `heads`."""
         return {}
+
+    @property
+    def heads(self) -> dict[str, str]:
+        """The task of each head: of a label set, by its name, unless a method has other heads."""
+        return {label_set.name: label_set.task for label_set in self.problem.label_sets}
 
     def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What `predict` and `predict_sets` say; a method that computes both at once overrides this."""
@@ -167,6 +211,18 @@ class Method(ABC):
     def _place(self, network: nn.Module) -> Any:
         # channels_last is the faster layout for these convolutions, on CPUs and on tensor cores alike
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _trunk(self) -> Trunk:
+        """A fresh trunk as configured."""
+        config = self.config
+        return build_trunk(
+            config.arch,
+            self.problem.image_size,
+            width=config.width,
+            hidden=config.hidden,
+            by_inputs=config.initial == "inputs",
+            small_stem=config.stem == "small",
+        )
 
     def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
         parameters = [parameter for network in networks for parameter in network.parameters()]

@@ -58,7 +58,7 @@ class Proposed(Method):
         self.sets = problem.label_sets
         widths = tuple(label_set.width for label_set in self.sets)
         size, width = problem.image_size, config.width
-        self.encoder = self._place(Encoder(size, widths, width, config.hidden))
+        self.encoder = self._place(Encoder(self._trunk(), widths))
         self.decoder = self._place(Decoder(size, widths, width))
         self.discriminator = self._place(Discriminator(size, widths, width))
         self.networks = {"encoder": self.encoder, "decoder": self.decoder, "discriminator": self.discriminator}

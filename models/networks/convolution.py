@@ -25,8 +25,9 @@ SMALL_WIDE, WIDE = 4, 256
 
 
 def _is_small(height: int, width: int, kernel: Tensor) -> bool:
-    side = SMALL_WIDE if min(kernel.shape[:2]) >= WIDE else SMALL
-    return height == width <= side and kernel.device.type == "cpu"
+    if kernel.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return False  # the products below want one dtype, and a compiler would unroll them
+    return height == width <= (SMALL_WIDE if min(kernel.shape[:2]) >= WIDE else SMALL)
 
 
 class _Row(NamedTuple):

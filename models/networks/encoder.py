@@ -1,4 +1,4 @@
-"""G_Y: images to a latent vector and the labels of every set; and the same trunk as a plain classifier."""
+"""The paper's trunk, and what stands on a trunk: G_Y, or a plain classifier."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .convolution import Conv2d
-from .layers import check_image_size, scaled
+from .layers import check_image_size, scale_by_inputs, scaled
 from .shared import Dropout
 
 LATENT = 100
@@ -19,16 +19,34 @@ LATENT = 100
 _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-class VGGTrunk(nn.Module):
+class Trunk(nn.Module):
+    """A network from images to features, without the layers that read labels from them.
+
+    Attributes:
+        features: F, the numbers that describe an image.
+        channels: C, of the feature maps.
+    """
+
+    features: int
+    channels: int
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last feature maps that still have places, B×C×H×W, of images B×3×S×S in [-1, 1]."""
+        raise NotImplementedError
+
+
+class VGGTrunk(Trunk):
     """VGG-16's thirteen 3×3 convolutions and two hidden linear layers with dropout 0.5; no batch norm.
 
     Args:
         image_size: S, one of 32, 64, 128 pixels.
         width: multiplier of every convolution's channel count; 1 is the paper's.
         hidden: F, the units of the two hidden layers (paper: 512 for CIFAR-10, 500 for faces).
+        by_inputs: draw all weights by their inputs (He et al. 2015), instead of the convolutions by their outputs, as
+            the authors do, and the linear layers as torch does.
     """
 
-    def __init__(self, image_size: int, width: float = 1.0, hidden: int = 512) -> None:
+    def __init__(self, image_size: int, width: float = 1.0, hidden: int = 512, *, by_inputs: bool = False) -> None:
         super().__init__()
         check_image_size(image_size)
         layers: list[nn.Module] = []
@@ -39,7 +57,7 @@ class VGGTrunk(nn.Module):
                 channels = scaled(outputs, width)
             layers.append(nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers)
-        self.features = hidden
+        self.features, self.channels = hidden, channels
         flat = channels * (image_size // 32) ** 2
         self.hidden = nn.Sequential(
             nn.Linear(flat, self.features),
@@ -49,6 +67,9 @@ class VGGTrunk(nn.Module):
             nn.ReLU(),
             Dropout(0.5),
         )
+        if by_inputs:
+            scale_by_inputs(self)
+            return
         for module in self.convolutions:
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / (9 * module.out_channels)))
@@ -59,14 +80,24 @@ class VGGTrunk(nn.Module):
         features: Tensor = self.hidden(self.convolutions(images).flatten(1))
         return features
 
+    def maps(self, images: Tensor) -> Tensor:
+        """The last convolution's result before its pooling, B×C×S/16×S/16."""
+        found: Tensor = self.convolutions[:-1](images)
+        return found
 
-class VGGClassifier(nn.Module):
-    """The trunk and one linear head: what the paper calls VGGNet."""
 
-    def __init__(self, image_size: int, classes: int, width: float = 1.0, hidden: int = 512) -> None:
+class Classifier(nn.Module):
+    """A trunk and one linear head; on VGG-16 what the paper calls VGGNet.
+
+    Args:
+        trunk: images to features B×F.
+        outputs: of the head, all tasks' together.
+    """
+
+    def __init__(self, trunk: Trunk, outputs: int) -> None:
         super().__init__()
-        self.trunk = VGGTrunk(image_size, width, hidden)
-        self.head = nn.Linear(self.trunk.features, classes)
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.features, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images B×3×S×S in [-1, 1] to logits B×K."""
@@ -97,19 +128,17 @@ class Encoder(nn.Module):
     """G_Y (paper, Fig. S1a): the trunk and three linear heads for mean, log-variance and all label sets' outputs.
 
     Args:
-        image_size: S, one of 32, 64, 128 pixels.
+        trunk: images to features B×F; the paper's is `VGGTrunk`.
         label_widths: outputs of each label set: K for a categorical one, 2 for valence and arousal.
-        width: multiplier of every convolution's channel count.
-        hidden: F, units of the two hidden layers.
     """
 
-    def __init__(self, image_size: int, label_widths: tuple[int, ...], width: float = 1.0, hidden: int = 512) -> None:
+    def __init__(self, trunk: Trunk, label_widths: tuple[int, ...]) -> None:
         super().__init__()
         self.label_widths = tuple(label_widths)
-        self.trunk = VGGTrunk(image_size, width, hidden)
-        self.mean = nn.Linear(self.trunk.features, LATENT)
-        self.log_variance = nn.Linear(self.trunk.features, LATENT)
-        self.labels = nn.Linear(self.trunk.features, sum(self.label_widths))
+        self.trunk = trunk
+        self.mean = nn.Linear(trunk.features, LATENT)
+        self.log_variance = nn.Linear(trunk.features, LATENT)
+        self.labels = nn.Linear(trunk.features, sum(self.label_widths))
 
     def forward(self, images: Tensor) -> Encoding:
         """Encode images B×3×S×S in [-1, 1]."""

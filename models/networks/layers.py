@@ -36,6 +36,20 @@ def check_image_size(size: int) -> int:
     return size
 
 
+def scale_by_inputs(network: nn.Module) -> None:
+    """Draw all weights with the deviation sqrt(2 / inputs) of He et al. (2015).
+
+    It keeps the size of the features from layer to layer. The paper's encoder, whose convolutions are scaled by their
+    outputs, shrinks them whenever the channels double, as torch's own start of linear layers does; without batch norm
+    such a network learns nothing but the frequencies of the classes for its first epochs.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def normed_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer under spectral norm (Miyato et al. 2018): one power iteration per training forward."""
     return spectral_norm(Linear(inputs, outputs))

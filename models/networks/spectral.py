@@ -78,11 +78,12 @@ class SpectralNorm(nn.Module):
 
     def scale(self, weight: Tensor) -> Tensor:
         """1/σ with σ = uᵀWv, a number; in training after a power iteration. u and v are constants of its gradient."""
-        if self.training:
-            self._iterate(weight)
-        # the next iteration writes u and v anew, which a backward through this one must not see
-        u, v = self._u.clone(), _ordered(self._v, weight, self.transposed).clone()
-        return 1 / torch.dot(u, as_matrix(weight, self.transposed) @ v)
+        with torch.autocast(weight.device.type, enabled=False):  # one iteration in bf16 would not find σ
+            if self.training:
+                self._iterate(weight)
+            # the next iteration writes u and v anew, which a backward through this one must not see
+            u, v = self._u.clone(), _ordered(self._v, weight, self.transposed).clone()
+            return 1 / torch.dot(u, as_matrix(weight, self.transposed) @ v)
 
     def forward(self, weight: Tensor) -> Tensor:
         """W/σ."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...core.errors import UserError
-from .encoder import VGGClassifier
-from .layers import IMAGE_SIZES
+from .backbone import VGG, build_timm, timm_settings
+from .encoder import Classifier, VGGTrunk
+from .layers import IMAGE_SIZES, scale_by_inputs
 
-VGG = "vgg"
 UNIT = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """Mean and deviation of values in [0, 1] that bring them to [-1, 1]."""
-
-SMALLEST, LARGEST = 16, 1024
 
 
 @dataclass(frozen=True)
@@ -88,25 +84,11 @@ def build_teacher(
         if size not in IMAGE_SIZES:
             sizes = ", ".join(map(str, IMAGE_SIZES))
             raise UserError(f"The size is {size} pixels; vgg is defined for {sizes}.")
-        body: nn.Module = VGGClassifier(size, outputs, architecture.width, architecture.hidden)
-        _scale_by_inputs(body)
+        body: nn.Module = Classifier(VGGTrunk(size, architecture.width, architecture.hidden), outputs)
+        scale_by_inputs(body)
     else:
         body = build_timm(architecture.name, outputs, size)
     return TeacherNetwork(body, widths, mean, std)
-
-
-def _scale_by_inputs(network: nn.Module) -> None:
-    """Draw all weights with the deviation sqrt(2 / inputs) of He et al. (2015).
-
-    It keeps the size of the features from layer to layer. The paper's encoder, whose convolutions are scaled by their
-    outputs, shrinks them whenever the channels double, as torch's own start of linear layers does; without batch norm
-    such a network learns nothing but the frequencies of the classes for its first epochs.
-    """
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -119,42 +101,3 @@ def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return UNIT
     settings = timm_settings(name)
     return tuple(settings.mean), tuple(settings.std)
-
-
-def timm_settings(name: str) -> Any:
-    """What timm says about a model: `mean`, `std`, `classifier`, `fixed_input_size`.
-
-    Raises:
-        UserError: an unknown name; the nearest ones are told.
-    """
-    import timm
-
-    if "/" in name or ":" in name or not timm.is_model(name):
-        known = {entry.casefold(): entry for entry in [VGG, *timm.list_models()]}
-        near = [known[entry] for entry in difflib.get_close_matches(name.casefold(), known, n=3, cutoff=0.5)]
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UserError(
-            f"There is no architecture named '{name}'.{hint} Known: vgg, and the {len(known) - 1} models of timm that "
-            "timm.list_models() names."
-        )
-    return timm.get_pretrained_cfg(name, allow_unregistered=False) or timm.get_pretrained_cfg("resnet18")
-
-
-def build_timm(name: str, outputs: int, size: int) -> nn.Module:
-    """A model of timm with fresh weights; nothing is fetched.
-
-    Raises:
-        UserError: an unknown name, or a model that cannot take images of this size.
-    """
-    import timm
-
-    settings = timm_settings(name)
-    # models with a grid of patches have weights for its places; the others take any size
-    sized: dict[str, Any] = {"img_size": size} if settings.fixed_input_size else {}
-    try:
-        body: nn.Module = timm.create_model(name, pretrained=False, num_classes=outputs, **sized)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"timm cannot build {name} for images of {size} pixels: {error}.") from error
-    if not SMALLEST <= size <= LARGEST:
-        raise UserError(f"The size is {size} pixels; {SMALLEST} to {LARGEST} were expected.")
-    return body
