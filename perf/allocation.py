@@ -8,9 +8,10 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_allocation(call: Callable[[], object]) -> int:
-    """Bytes allocated at once inside the call, at most, above what was there when it began (freed memory counts).
+    """Bytes allocated at once inside the call, at most, above what was there when it began.
 
-    Tensors only: the libraries' own scratch memory is not seen.
+    Tensors only: the libraries' own scratch memory is not seen, nor is it seen when the call frees what was allocated
+    before it. So let go of gradients before a step is measured.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
         call()

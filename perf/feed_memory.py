@@ -4,8 +4,9 @@
 
 Writes a file of decoded images, then runs each way in turn in a process of its own, in a control group whose memory is
 limited; the file's pages are put out of the page cache before each. Shown are images a second over the first batches
-and over the epoch (or as much of it as `--seconds` allow), page faults that had to wait for the disk, and what was read
-of the disk. Needs Linux with control groups of version 1 and the right to make one.
+(– where the time was over before them) and over the epoch (or as much of it as `--seconds` allow), page faults that had
+to wait for the disk, and what was read of the disk. Needs Linux with control groups of version 1 and the right to make
+one.
 """
 
 from __future__ import annotations
@@ -87,15 +88,15 @@ def in_group(group: Path, *arguments: str) -> dict[str, Any]:
     return in_own_process(__file__, *arguments, first=join)
 
 
-def read_epoch(way: str, file: Path, batch: int, first: int, limit: float) -> dict[str, float]:
-    """Draw an epoch's batches, for so many seconds at most, and count."""
+def read_epoch(way: str, file: Path, batch: int, first: int, limit: float) -> dict[str, float | None]:
+    """Draw an epoch's batches, for so many seconds at most, and count; `early` is None where they were too few."""
     images = np.load(file, mmap_mode="r")
     if way == "blocks, not read ahead":
         shuffle.mapping = lambda images: None
     if way == "full, single pages":
         images.base.madvise(mmap.MADV_RANDOM)  # type: ignore[union-attr]
     feed = Feed(SplitData(images, {}), torch.device("cpu"), shuffle=way.split(",")[0] if way != "in order" else "full")
-    before, drawn, early = resource.getrusage(resource.RUSAGE_SELF), 0, 0.0
+    before, drawn, early = resource.getrusage(resource.RUSAGE_SELF), 0, None
     began = time.perf_counter()
     for number, found in enumerate(feed.in_order(batch) if way == "in order" else feed.epoch(0, 0, batch)):
         if way == "in order":
@@ -136,7 +137,7 @@ def main(inner: tuple[str, str] | None, json_file: Path | None, **given: Any) ->
         print(json.dumps(found))
         return
     ways = given["ways"].split(";")
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    runs: dict[str, list[dict[str, float | None]]] = {way: [] for way in ways}
     given["folder"].mkdir(parents=True, exist_ok=True)
     passed = [word for name in ("batch", "first", "seconds") for word in (f"--{name}", str(given[name]))]
     with limited_group(given["limit"]) as group, tempfile.TemporaryDirectory(dir=given["folder"]) as folder:
@@ -163,10 +164,12 @@ def main(inner: tuple[str, str] | None, json_file: Path | None, **given: Any) ->
     finish(json_file, Table(title, columns, [row(way, found) for way, found in runs.items()]))
 
 
-def row(way: str, runs: list[dict[str, float]]) -> list[str]:
-    """Medians and quartiles of one way."""
-    digits = {"early": 0, "rate": 0, "share": 2, "faults": 1, "read": 2}
-    cells = [spread([run[name] for run in runs]).text(places) for name, places in digits.items()]
+def row(way: str, runs: list[dict[str, float | None]]) -> list[str]:
+    """Medians and quartiles of one way, a dash for what a run did not come to: the others alone would mislead."""
+    cells = []
+    for name, digits in {"early": 0, "rate": 0, "share": 2, "faults": 1, "read": 2}.items():
+        found = [value for run in runs if (value := run[name]) is not None]
+        cells.append(spread(found).text(digits) if len(found) == len(runs) else "–")
     return [f"{way}: {WAYS[way]}", *cells]
 
 

@@ -11,7 +11,16 @@ import torch
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Labels
 from noisyfer.training import augment
-from noisyfer.training.augment import ROTATION, SHIFT, ZOOM, affine, source_matrices, transformed
+from noisyfer.training.augment import (
+    CROP_PADDING,
+    ROTATION,
+    SHIFT,
+    ZOOM,
+    affine,
+    crop_and_flip,
+    source_matrices,
+    transformed,
+)
 from noisyfer.training.data import SplitData
 from noisyfer.training.feed import Feed, class_weights
 from torch import Tensor
@@ -23,6 +32,32 @@ NONE = np.zeros(1)
 def pictures(count: int, size: int, seed: int = 0) -> Tensor:
     drawn = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return torch.from_numpy(drawn).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format], ids=["channels_last", "contiguous"])
+@pytest.mark.parametrize("size", [1, 5, 12])
+def test_every_crop_mirrored_or_not_is_that_of_a_loop_over_images(size: int, layout: torch.memory_format) -> None:
+    places = [(top, left, flip) for top in range(9) for left in range(9) for flip in (False, True)]
+    images = pictures(len(places), size).contiguous(memory_format=layout)
+    before = images.clone()
+    tops, lefts, flips = map(torch.tensor, zip(*places, strict=True))
+    found = crop_and_flip(images, tops, lefts, flips)
+    assert found.dtype == torch.uint8
+    assert found.permute(0, 2, 3, 1).is_contiguous()  # as the feed hands batches out
+    assert torch.equal(images, before)
+    for image, crop, (top, left, flip) in zip(images.permute(0, 2, 3, 1).numpy(), found, places, strict=True):
+        padded = np.pad(image, [(CROP_PADDING, CROP_PADDING), (CROP_PADDING, CROP_PADDING), (0, 0)])
+        expected = padded[top : top + size, left : left + size]
+        assert np.array_equal(crop.permute(1, 2, 0).numpy(), expected[:, ::-1] if flip else expected)
+
+
+def test_cropping_does_not_wait_to_know_where() -> None:
+    """Tensors without numbers: whatever asked for one, and so would wait for a GPU, would fail."""
+    images = torch.empty(6, 8, 8, 3, dtype=torch.uint8, device="meta").permute(0, 3, 1, 2)
+    places, flips = (torch.empty(6, dtype=kind, device="meta") for kind in (torch.int64, torch.bool))
+    found = crop_and_flip(images, places, places, flips)
+    assert found.shape == images.shape
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def slow(image: np.ndarray[Any, Any], angle: float, shift: tuple[float, float], zoom: float, flip: bool) -> Any:

@@ -71,6 +71,17 @@ def test_convolutions_with_many_channels_are_torchs_on_four_pixels_too() -> None
     same_slopes(found, functional.conv2d(images[1], weights[1], None, 1, 1), images, weights)
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "small"), [(1, 5, True), (2, 5, True), (4, 5, False), (4, WIDE, True), (8, WIDE, False)]
+)
+def test_matrix_products_serve_where_images_are_small(size: int, channels: int, small: bool) -> None:
+    images = torch.randn(1, channels, size, size)
+    convolution = Conv2d(channels, channels, 3, padding=1, bias=False)
+    transposed = ConvTranspose2d(channels, channels, 4, 2, 1, bias=False)
+    assert (convolution(images).grad_fn.name() == "_ConvolutionBackward") == small
+    assert (transposed(images).grad_fn.name() == "_TransposedBackward") == small
+
+
 def layers(kind: str) -> tuple[nn.Module, nn.Module, Tensor]:
     """Ours and torch's under spectral norm, drawn from the same random numbers, and an input."""
     makers = {

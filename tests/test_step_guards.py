@@ -9,8 +9,9 @@ import pytest
 import torch
 from allocation import peak_allocation
 from method_builders import CLASSES, EVERY, build, make_batch
-from noisyfer.models.methods import LabelSetSpec
+from noisyfer.models.methods import Batch, LabelSetSpec
 from noisyfer.models.methods.proposed import Proposed
+from noisyfer.models.networks.layers import ResidualBlock
 from noisyfer.models.networks.spectral import SpectralNorm
 from plain import PlainProposed, PlainVGG
 from torch import Tensor
@@ -100,13 +101,44 @@ def test_every_normed_weight_takes_one_power_iteration_a_pass(monkeypatch: pytes
     assert sorted(taken) == sorted(norms(method.decoder) + norms(method.discriminator) * 3)
 
 
-def test_a_step_allocates_at_most_three_fifths_of_what_the_plain_form_does() -> None:
+def peak_of_a_step(stepping: Proposed | PlainProposed, batch: Batch) -> int:
+    """Bytes above weights and optimizer state.
+
+    Two steps from no gradients on: the profiler cannot tell the size of what was allocated before it began, so the
+    gradients that a step lets go must have been made under its eyes.
+    """
+    stepping.update(batch)  # the optimizers have their state from now on
+    for optimizer in (stepping.generator_optimizer, stepping.discriminator_optimizer):
+        optimizer.zero_grad()
+    return peak_allocation(lambda: (stepping.update(batch), stepping.update(batch)))
+
+
+def test_a_step_allocates_little_more_than_half_of_what_the_plain_form_does() -> None:
+    """The share is 0.508; gradients of D or G kept through a forward make it 0.546 and 0.622, normed weights 0.605."""
     # half the width and rows of the stated case (width 1, 64 rows): weights and features in the same proportion
     method, batch = proposed(width=0.5), make_batch(CLASSES, 32)
-    plain = plain_twin(method)
-    for step in (method.update, plain.update):
-        step(batch)  # gradients are there from the second step on
-    assert peak_allocation(lambda: method.update(batch)) < 0.6 * peak_allocation(lambda: plain.update(batch))
+    assert peak_of_a_step(method, batch) < 0.53 * peak_of_a_step(plain_twin(method), batch)
+
+
+class Operations(TorchDispatchMode):
+    """Remembers which operations ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[Any] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        self.seen.add(function.overloadpacket)
+        return function(*arguments, **(keywords or {}))
+
+
+def test_relu_and_residual_sum_write_over_a_convolutions_result() -> None:
+    block = ResidualBlock(4, 4, activate_first=False, halve=False)
+    features = torch.randn(2, 4, 8, 8)
+    with Operations() as operations:
+        block(features)
+    assert operations.seen >= {torch.ops.aten.relu_, torch.ops.aten.add_}
+    assert not operations.seen & {torch.ops.aten.relu, torch.ops.aten.add}
 
 
 class NoWaiting(TorchDispatchMode):

@@ -53,7 +53,7 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {"none": None, "crop-flip": crop
 
 
 def crop_and_flip(images: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor) -> Tensor:
-    """Crop each zero-padded image at its own place and mirror some, in one gather.
+    """Crop each zero-padded image at its own place and mirror some, whole rows of pixels at a time.
 
     Args:
         images: uint8 B×3×S×S.
@@ -61,13 +61,17 @@ def crop_and_flip(images: Tensor, tops: Tensor, lefts: Tensor, flips: Tensor) ->
         lefts: B, first column, likewise.
         flips: B, true to mirror left and right.
     """
-    size = images.shape[-1]
-    padded = functional.pad(images, [CROP_PADDING] * 4)
-    offsets = torch.arange(size, device=images.device)
-    rows = tops[:, None] + offsets  # B×S
-    columns = lefts[:, None] + torch.where(flips[:, None], size - 1 - offsets, offsets)  # B×S
-    samples = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    count, size = len(images), images.shape[-1]
+    padded = functional.pad(images, [CROP_PADDING] * 4).permute(0, 2, 3, 1)
+    width = padded.shape[2]
+    # every pixel is the corner of a window of S rows with 3·S numbers each: overlapping views, of which index_select
+    # copies rows, where an index a pixel would go element by element
+    span = (size - 1) * width + size
+    windows = padded.flatten().unfold(0, 3 * span, 3).unfold(1, 3 * size, 3 * width)
+    samples = torch.arange(count, device=images.device)
+    crops = windows.index_select(0, (samples * width + tops) * width + lefts).view(count, size, size, 3)
+    both = torch.cat([crops, crops.flip(2)])
+    return both.index_select(0, samples + count * flips).permute(0, 3, 1, 2)
 
 
 def source_matrices(
