@@ -11,7 +11,18 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bench, export_labels, import_labels, make_cifar, make_faces, pretrain, relabel, show, sources
+from .commands import (
+    bench,
+    export_labels,
+    import_labels,
+    make_cifar,
+    make_faces,
+    methods,
+    pretrain,
+    relabel,
+    show,
+    sources,
+)
 
 
 class _Commands(click.Group):
@@ -38,7 +49,18 @@ def main() -> None:
     """
 
 
-for _module in (make_cifar, make_faces, pretrain, relabel, import_labels, export_labels, bench, show, sources):
+for _module in (
+    make_cifar,
+    make_faces,
+    pretrain,
+    relabel,
+    import_labels,
+    export_labels,
+    bench,
+    methods,
+    show,
+    sources,
+):
     main.add_command(_module.command)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,19 @@ def _continuous(manifest: Manifest, label_set: LabelSet) -> bool:
 def _spec(manifest: Manifest, label_set: LabelSet) -> LabelSetSpec:
     continuous = _continuous(manifest, label_set)
     width = 2 if continuous else len(manifest.header.tasks[label_set.task].classes)
-    return LabelSetSpec(label_set.name, label_set.task, width, continuous)
+    transition = None if continuous else _transition(label_set.provenance.get("transition_matrix"), width)
+    return LabelSetSpec(label_set.name, label_set.task, width, continuous, transition)
+
+
+def _transition(found: Any, classes: int) -> tuple[tuple[float, ...], ...] | None:
+    """A provenance's transition matrix, row the true class; None where it is no row-stochastic K×K matrix."""
+    try:
+        matrix = np.array(found, dtype=float)
+    except (TypeError, ValueError):
+        return None
+    if matrix.shape != (classes, classes) or (matrix < 0).any() or not np.allclose(matrix.sum(axis=1), 1, atol=1e-4):
+        return None
+    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -19,24 +19,26 @@ import torch
 from .. import __version__
 from ..core.config import differences
 from ..core.errors import UserError
-from ..core.files import sha256_file, write_json
-from ..core.streams import rng, stream_seed
-from ..manifest import Labels, Manifest
+from ..core.files import finite, sha256_file, write_json
+from ..core.streams import stream_seed
+from ..manifest import Manifest
 from ..models.methods import METHODS, Method, Problem
-from ..models.networks import VGGTrunk
+from ..models.methods.base import TrainingConfig, configured_trunk
+from ..models.networks.backbone import VGG
+from ..models.networks.encoder import Trunk
 from ..models.peers import ALONE, Peers
 from ..training.accelerate import arithmetic, check_compiling, compile_networks
 from ..training.data import SplitData, load_split
 from ..training.feed import Feed
 from ..training.folder import RunFolder, identity
-from ..training.initial import load_convolutions
-from ..training.loop import check_weights, predictions, repeatable, train_epoch
-from ..training.metrics import accuracy, confusion, task_scores
+from ..training.initial import load_trunk
+from ..training.loop import check_weights, repeatable, train_epoch
 from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
 from .board import TensorBoard
 from .choose import Choice, choose, refuse_missing, vote
-from .settings import RunConfig, resolve
+from .evaluate import agreement_subset, evaluate, final_details
+from .settings import RunConfig, RunSettings, resolve
 from .watch import Messages, Watcher, passing_on
 
 
@@ -50,7 +52,7 @@ class Plan:
         choice: the label sets.
         folder: where it will be.
         root: the dataset's root, where it is not at the manifest's hint.
-        init: the file that the convolutions start from, None for random weights.
+        init: the file that the encoder starts from, None for random weights.
         devices: how many processes share each batch; the result differs only in rounding, so it names no other run.
         others: folders of the same method, manifest and seed with another configuration, and what differs.
     """
@@ -93,7 +95,7 @@ def plan_run(
         out: the folder of run folders.
         device: `cpu` or `cuda`.
         root: the dataset's folder or archive.
-        init: weights for the encoder's convolutions, such as VGG-Face's; None to start at random.
+        init: weights that the encoder starts from, such as VGG-Face's; None to start at random.
         devices: how many processes, a device each, share every batch.
 
     Raises:
@@ -114,8 +116,7 @@ def plan_run(
         images = manifest.select(splits=["train"]).rows
         images = min(images, settings.train_images or images)
         settings = replace(settings, shuffle=chosen_shuffle(images * 3 * settings.image_size**2))
-    if init is not None:
-        load_convolutions(VGGTrunk(settings.image_size, options.width, options.hidden), init)
+    _check_encoder(method, settings, options, devices, init)
     digest = "" if init is None else sha256_file(init)
     config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, digest, settings, options)
     stem = f"{manifest.path.stem}-{method}-seed{seed}"
@@ -131,6 +132,21 @@ def _check_shares(method: str, batch_size: int, devices: int) -> None:
         raise UserError(
             f"batch_size is {batch_size}, which {devices} devices cannot share equally; change --devices or batch_size."
         )
+
+
+def _check_encoder(
+    method: str, settings: RunSettings, options: TrainingConfig, devices: int, init: Path | None
+) -> None:
+    """Build the encoder once, and fill it if it is to start from a file, so that what cannot work is said now."""
+    if options.arch == VGG and init is None:
+        return
+    trunk = configured_trunk(options, settings.image_size)
+    if options.arch != VGG and devices > 1:
+        raise UserError(f"{options.arch} cannot be shared by several devices, only {VGG} can; leave out --devices.")
+    if METHODS[method].uses.maps:
+        trunk.maps(torch.zeros(2, 3, settings.image_size, settings.image_size))
+    if init is not None:
+        load_trunk(trunk, init)
 
 
 def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) -> dict[str, Any]:
@@ -182,7 +198,7 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
     if not peers.rank:
         peers.wait()
     train_feed = Feed(train, device, augment=settings.augment, shuffle=settings.shuffle)
-    test_feed, agreement_feed = Feed(test, device), Feed(_agreement_subset(plan, train), device)
+    test_feed, agreement_feed = Feed(test, device), Feed(agreement_subset(train, settings.agreement_images), device)
     method = _build(plan, len(train), device)
     method.join(peers)
     method.prepare(train_feed)
@@ -220,32 +236,37 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
             if board is None:
                 continue  # meets the first process again in the next epoch's first step
             trained = time.perf_counter()
-            row = {"epoch": epoch + 1, "losses": losses, **_evaluate(plan, method, test, test_feed, agreement_feed)}
+            row = {
+                "epoch": epoch + 1,
+                "losses": losses,
+                **evaluate(plan.manifest, plan.choice, method, test, test_feed, agreement_feed),
+            }
             row["seconds"] = {"training": trained - began, "evaluation": time.perf_counter() - trained}
             rows.append(row)
             plan.folder.save(epoch + 1, method.state_dict(), rows)
             board.add(row)
             if watcher is not None:
                 watcher.epoch(row)
-    return {} if peers.rank else _finish(plan, method, rows, test, test_feed, len(train))
+    return {} if peers.rank else _finish(plan, method, rows, test, test_feed, agreement_feed, len(train))
 
 
 def _finish(
-    plan: Plan, method: Method, rows: list[dict[str, Any]], test: SplitData, test_feed: Feed, train_images: int
+    plan: Plan,
+    method: Method,
+    rows: list[dict[str, Any]],
+    test: SplitData,
+    test_feed: Feed,
+    agreement_feed: Feed,
+    train_images: int,
 ) -> dict[str, Any]:
     """Draw the pictures, and write the result after everything else."""
     from .pictures import draw_run
 
-    by_task, _ = predictions(method, test_feed)
-    matrices = {
-        task: confusion(by_task[task], test.labels[name]).tolist()
-        for task, name in plan.choice.truth.items()
-        if plan.manifest.header.tasks[task].kind == "categorical"
-    }
-    result = _result(plan, rows, matrices, train_images, len(test))
-    draw_run(plan.folder.path, plan.manifest, rows, matrices, method, plan.config.seed)
+    details = final_details(plan.manifest, plan.choice, method, test, test_feed, agreement_feed)
+    result = _result(plan, rows, details, train_images, len(test))
+    draw_run(plan.folder.path, plan.manifest, rows, details["confusion"], method, plan.config.seed)
     write_json(plan.folder.result, result)
-    return result
+    return dict(finite(result))
 
 
 def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
@@ -285,49 +306,9 @@ def _build(plan: Plan, samples: int, device: torch.device) -> Method:
     if plan.init is not None:
         for network in method.networks.values():
             for trunk in network.modules():
-                if isinstance(trunk, VGGTrunk):
-                    load_convolutions(trunk, plan.init)
+                if isinstance(trunk, Trunk):
+                    load_trunk(trunk, plan.init)
     return method
-
-
-def _agreement_subset(plan: Plan, train: SplitData) -> SplitData:
-    count = min(plan.config.settings.agreement_images, len(train))
-    chosen = np.sort(rng(0, "agreement").choice(len(train), count, replace=False))
-    labels = {name: Labels(labels.values[chosen], labels.present[chosen]) for name, labels in train.labels.items()}
-    return SplitData(np.ascontiguousarray(train.images[chosen]), labels)
-
-
-def _evaluate(plan: Plan, method: Method, test: SplitData, test_feed: Feed, agreement_feed: Feed) -> dict[str, Any]:
-    header, truth = plan.manifest.header, plan.choice.truth
-    by_task, by_set = predictions(method, test_feed)
-    scored = {task: (header.tasks[task].kind, test.labels[name]) for task, name in truth.items()}
-    heads = {}
-    for name, prediction in by_set.items():
-        task = method.heads[name]
-        if task not in scored:
-            continue
-        heads[name] = task_scores({task: prediction}, {task: scored[task]})[task]
-    fitted, _ = predictions(method, agreement_feed)
-    return {
-        "test": task_scores(by_task, scored),
-        "heads": heads,
-        "agreement": _agreement(plan, fitted, agreement_feed),
-    }
-
-
-def _agreement(plan: Plan, fitted: Mapping[str, Any], feed: Feed) -> dict[str, float]:
-    """How often predictions on training images equal each label set, the true one included: memorising, seen."""
-    header, found = plan.manifest.header, {}
-    for name, values in feed.labels.items():
-        task = plan.choice.specs[0].task if name == plan.choice.voted else header.label_sets[name].task
-        if task not in fitted:
-            continue  # a set that was chosen beside others and that this method does not learn from
-        labels = Labels(values.cpu().numpy(), feed.masks[name].cpu().numpy())
-        if header.tasks[task].kind == "categorical":
-            found[name] = accuracy(fitted[task], labels)
-        else:
-            found[name] = task_scores(fitted, {task: ("continuous", labels)})[task]["ccc"]
-    return found
 
 
 def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
@@ -337,7 +318,7 @@ def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
     return name, first[name]
 
 
-def _result(plan: Plan, rows: list[dict[str, Any]], matrices: Any, train: int, test: int) -> dict[str, Any]:
+def _result(plan: Plan, rows: list[dict[str, Any]], details: dict[str, Any], train: int, test: int) -> dict[str, Any]:
     last = rows[-1]
     best = max(rows, key=lambda row: main_score(row["test"])[1])
     training = sum(row["seconds"]["training"] for row in rows)
@@ -351,7 +332,7 @@ def _result(plan: Plan, rows: list[dict[str, Any]], matrices: Any, train: int, t
         "metric": main_score(last["test"])[0],
         "last": {key: last[key] for key in ("epoch", "losses", "test", "heads", "agreement")},
         "oracle": {key: best[key] for key in ("epoch", "test")},
-        "confusion": matrices,
+        **details,
         "seconds": {"training": training, "evaluation": sum(row["seconds"]["evaluation"] for row in rows)},
         "images_per_second": train * len(rows) / training,
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

@@ -61,6 +61,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hidden": 64,
         "learning_rate": 5e-4,
         "label_input": "softmax",
+        "pretrain_epochs": 1,
     },
     # two cores, minutes; docs/results.md has the curves. No augmentation: with it nothing overfits within 40 epochs.
     "small": {
@@ -77,6 +78,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
 }
 """Values that differ from the defaults, which are the paper's. An option that a method does not have is left out."""
+
+
+_LATER = {"start_epoch": "the adversarial part", "pretrain_epochs": "what comes after the pretraining"}
+"""Options that say in which epoch a part of a method begins, and what part."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,11 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
     if settings.image_size not in IMAGE_SIZES:
         sizes = ", ".join(map(str, IMAGE_SIZES))
         raise UserError(f"image_size is {settings.image_size}; the networks are defined for {sizes} pixels.")
-    start = getattr(chosen, "start_epoch", 0)
-    if start >= settings.epochs:
-        raise UserError(
-            f"start_epoch is {start} and epochs {settings.epochs}: the adversarial part of {method} would never begin. "
-            "Train longer, or add --set start_epoch=0."
-        )
+    for name, what in _LATER.items():
+        first = getattr(chosen, name, 0)
+        if first >= settings.epochs:
+            raise UserError(
+                f"{name} is {first} and epochs {settings.epochs}: {what} of {method} would never begin. "
+                f"Train longer, or add --set {name}=0."
+            )
     return settings, chosen

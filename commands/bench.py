@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     multiple=True,
     required=True,
     metavar="NAME",
-    help="vgg-clean, vgg-majority, vgg-all, proposed, a comma list, or 'all'. May be repeated.",
+    help="A name of 'noisyfer methods', a comma list, or 'all'. May be repeated.",
 )
 @click.option(
     "--manifest",
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 @click.option(
     "--init",
     type=click.Path(path_type=Path),
-    help="Convolutions to start from: VGG-Face's .pth (with --set width=1), torchvision's VGG-16 or a vgg teacher.",
+    help="Weights to start from: VGG-Face's .pth (with --set width=1), torchvision's VGG-16 or a vgg teacher; or those "
+    "of the --arch.",
 )
+@click.option("--arch", metavar="NAME", help="The encoder: vgg, or a model of timm such as resnet18.  [default: vgg]")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
 @click.option("--lambda", "lambda_", metavar="X", help="λ, weight of the adversarial part (proposed).")
@@ -71,6 +73,7 @@ def command(
     labels: str | None,
     preset: str | None,
     init: Path | None,
+    arch: str | None,
     seed: int,
     epochs: str | None,
     lambda_: str | None,
@@ -99,7 +102,8 @@ def command(
     from ..core.config import parse_settings
 
     settings = parse_settings(changes)
-    settings |= {name: value for name, value in (("epochs", epochs), ("lambda", lambda_)) if value is not None}
+    short = {"epochs": epochs, "lambda": lambda_, "arch": arch}
+    settings |= {name: value for name, value in short.items() if value is not None}
     names = comma_list(methods)
     check_request(names, preset, settings, device, protocol, devices, strategy)
     opened = open_or_make(manifest, data, click.echo)

@@ -16,6 +16,7 @@ from allocation import peak_allocation
 from measure import Table, compare, finish, json_option, rates, spread, times_faster
 from noisyfer.core.config import with_settings
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Method, Problem
+from noisyfer.models.methods.vgg import VGG
 from plain import PlainProposed, PlainVGG
 
 
@@ -44,9 +45,9 @@ def build(method: str, sets: tuple[LabelSetSpec, ...], size: int, width: float, 
 def plain_form(method: Method, size: int) -> Any:
     """The plain form with the same weights, or None where there is none."""
     sets, config = method.problem.label_sets, method.config
-    if "discriminator" in method.networks:
+    if "decoder" in method.networks:
         plain: Any = PlainProposed(size, sets, config)
-    elif list(method.networks) == ["classifier"]:
+    elif isinstance(method, VGG):
         plain = PlainVGG(size, sets, config.width, config.hidden, config.learning_rate)
     else:
         return None

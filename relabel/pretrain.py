@@ -247,17 +247,10 @@ def _at(labels: Labels, rows: Array) -> Labels:
 
 
 def _scores(plan: PretrainPlan, material: Material, found: Mapping[str, Array]) -> dict[str, dict[str, float]]:
-    """Validation scores by task; with classes also the mean over them of the share that is found."""
+    """Validation scores by task."""
     truth = {each.task: _at(material.val.labels[each.name], material.val_rows) for each in plan.sets}
     kinds = {task: plan.description.tasks[task].kind for task in truth}
-    scores = task_scores(found, {task: (kinds[task], labels) for task, labels in truth.items() if labels.present.any()})
-    for task, labels in truth.items():
-        if kinds[task] == "categorical" and task in scores:
-            counts = confusion(found[task], labels)
-            there = counts.sum(axis=1) > 0
-            shares = np.diag(counts)[there] / counts.sum(axis=1)[there]
-            scores[task]["mean_class_accuracy"] = float(shares.mean())
-    return scores
+    return task_scores(found, {task: (kinds[task], labels) for task, labels in truth.items() if labels.present.any()})
 
 
 def _finish(
@@ -301,7 +294,7 @@ def draw_curves(path: Path, rows: list[dict[str, Any]]) -> None:
     scores, losses = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
     for task, found in rows[0]["val"].items():
-        for name in ("accuracy", "mean_class_accuracy", "ccc"):
+        for name in ("accuracy", "balanced_accuracy", "ccc"):
             if name in found:
                 scores.plot(epochs, [row["val"][task][name] for row in rows], label=f"{task} {name.replace('_', ' ')}")
     one_task = len(rows[0]["losses"]) == 2  # then the sum is that task's

@@ -100,7 +100,7 @@ def print_result(plan: PretrainPlan, result: Mapping[str, Any]) -> None:
 
 
 def _scores(scores: Mapping[str, Mapping[str, float | None]]) -> str:
-    shown = {"accuracy": "accuracy", "mean_class_accuracy": "mean of the classes", "ccc": "CCC", "mse": "MSE"}
+    shown = {"accuracy": "accuracy", "balanced_accuracy": "mean of the classes", "ccc": "CCC", "mse": "MSE"}
     return ", ".join(
         f"{task} {label} {found[name]:.3f}"
         for task, found in scores.items()

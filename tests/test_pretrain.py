@@ -144,7 +144,7 @@ def test_a_teacher_learns_both_tasks_and_says_how_well(tmp_path: Path) -> None:
     answers = teacher.predict(images)["expression"].argmax(dim=1).tolist()
     right = np.mean([answer == number % 3 for answer, number in zip(answers, numbers, strict=True)])
     assert right == pytest.approx(description.figures["expression_accuracy"])
-    assert teacher.figures["expression_mean_class_accuracy"] == pytest.approx(
+    assert teacher.figures["expression_balanced_accuracy"] == pytest.approx(
         np.mean([np.mean([a == k for a, n in zip(answers, numbers, strict=True) if n % 3 == k]) for k in range(3)])
     )
 

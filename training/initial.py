@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import UserError
-from ..models.networks.encoder import VGGTrunk
+from ..models.networks.backbone import TimmTrunk
+from ..models.networks.encoder import Trunk, VGGTrunk
 from .weights import read_weights
 
 _BLOCK_NAMES = re.compile(r"(?:^|\.)conv_?(\d)_(\d)\.(weight|bias)")
@@ -58,6 +59,22 @@ def load_convolutions(trunk: VGGTrunk, file: Path) -> int:
             if layer.bias is not None:
                 layer.bias.copy_(found[name, "bias"])
     return len(layers)
+
+
+def load_trunk(trunk: Trunk, file: Path) -> int:
+    """Fill a trunk from a file: VGG-16's convolutions, or all of a model of timm but its last layer.
+
+    Returns:
+        The number of layers or tensors taken.
+
+    Raises:
+        UserError: the file cannot be read, or has weights of another network.
+    """
+    if isinstance(trunk, VGGTrunk):
+        return load_convolutions(trunk, file)
+    if isinstance(trunk, TimmTrunk):
+        return load_body(trunk.model, (), file)[0]
+    raise UserError(f"{type(trunk).__name__} takes no weights from a file; leave out --init.")
 
 
 def load_body(body: nn.Module, classifier: Sequence[str], file: Path) -> tuple[int, int]:

@@ -97,12 +97,14 @@ class Uses:
         continuous: valence/arousal sets are used.
         several: more than one set at once.
         missing: sets may lack labels on some samples.
+        maps: the encoder must have feature maps with places, which not every model of timm has.
     """
 
     labels: Literal["chosen", "truth", "majority"] = "chosen"
     continuous: bool = False
     several: bool = True
     missing: bool = True
+    maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,19 +216,27 @@ class Method(ABC):
 
     def _trunk(self) -> Trunk:
         """A fresh trunk as configured."""
-        config = self.config
-        return build_trunk(
-            config.arch,
-            self.problem.image_size,
-            width=config.width,
-            hidden=config.hidden,
-            by_inputs=config.initial == "inputs",
-            small_stem=config.stem == "small",
-        )
+        return configured_trunk(self.config, self.problem.image_size)
 
     def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
         parameters = [parameter for network in networks for parameter in network.parameters()]
         return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999), fused=True)
+
+
+def configured_trunk(config: TrainingConfig, image_size: int) -> Trunk:
+    """A fresh trunk, for images of S pixels.
+
+    Raises:
+        UserError: an unknown `arch`, or one that cannot be had like this.
+    """
+    return build_trunk(
+        config.arch,
+        image_size,
+        width=config.width,
+        hidden=config.hidden,
+        by_inputs=config.initial == "inputs",
+        small_stem=config.stem == "small",
+    )
 
 
 METHODS: Registry[type[Method]] = Registry("method")

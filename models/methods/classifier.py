@@ -37,7 +37,7 @@ class ClassifierMethod(Method):
             self.tasks.setdefault(label_set.task, []).append(label_set)
         self.widths = [sets[0].width for sets in self.tasks.values()]
         self.network = self._classifier()
-        self.optimizer = self._adam(self.network)
+        self.optimizer: torch.optim.Optimizer = self._adam(self.network)
         self.networks = {"classifier": self.network}
         self.optimizers = {"adam": self.optimizer}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.config import option
@@ -49,6 +49,7 @@ class Proposed(Method):
     """
 
     uses = Uses(continuous=True)
+    paper = "Zhang, Huang, Paudel & Van Gool, WACV 2021"
     config_class = ProposedConfig
     config: ProposedConfig
     parallel = True
@@ -57,12 +58,14 @@ class Proposed(Method):
         super().__init__(problem, config, device)
         self.sets = problem.label_sets
         widths = tuple(label_set.width for label_set in self.sets)
-        size, width = problem.image_size, config.width
         self.encoder = self._place(Encoder(self._trunk(), widths))
-        self.decoder = self._place(Decoder(size, widths, width))
-        self.discriminator = self._place(Discriminator(size, widths, width))
-        self.networks = {"encoder": self.encoder, "decoder": self.decoder, "discriminator": self.discriminator}
-        self.generator_optimizer = self._adam(self.encoder, self.decoder)
+        self.generator: dict[str, nn.Module] = {"encoder": self.encoder}
+        decoder = self._drawing_network()
+        if decoder is not None:
+            self.generator["decoder"] = self.decoder = self._place(decoder)
+        self.discriminator = self._place(Discriminator(problem.image_size, widths, config.width))
+        self.networks = {**self.generator, "discriminator": self.discriminator}
+        self.generator_optimizer = self._adam(*self.generator.values())
         self.discriminator_optimizer = self._adam(self.discriminator)
         self.optimizers = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
         weights = [
@@ -94,8 +97,7 @@ class Proposed(Method):
         noise = self.peers.own(torch.randn(2, len(images) * self.peers.size, LATENT, device=self.device), dim=1)
         latents = torch.cat([encoding.sample(noise[0]), noise[1]])
         given = self._label_inputs(batch)
-        drawn = self.decoder(noise[1], given)
-        pictures = torch.cat([images, drawn])
+        pictures = torch.cat([images, self._second_images(images, noise[1], given)])
         labels = tuple(
             torch.cat([self._predicted_input(output, label_set, batch), label])
             for output, label_set, label in zip(encoding.outputs, self.sets, given, strict=True)
@@ -160,6 +162,16 @@ class Proposed(Method):
         images = self.decoder(latent, labels)
         return Synthesis(images.unflatten(0, (rows, classes)), task)
 
+    def _drawing_network(self) -> nn.Module | None:
+        """What draws D's second images; None where nothing does."""
+        widths = tuple(label_set.width for label_set in self.sets)
+        return Decoder(self.problem.image_size, widths, self.config.width)
+
+    def _second_images(self, images: Tensor, latent: Tensor, given: tuple[Tensor, ...]) -> Tensor:
+        """x̃, the images of D's second side: drawn from noise B×100 and the noisy labels."""
+        drawn: Tensor = self.decoder(latent, given)
+        return drawn
+
     def _prediction_loss(self, encoding: Encoding, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC; and both as means to show."""
         losses: dict[bool, list[Tensor]] = {False: [], True: []}
@@ -217,7 +229,7 @@ class Proposed(Method):
 
     def _step_generator(self, loss: Tensor) -> None:
         loss.backward()
-        for network in (self.encoder, self.decoder):
+        for network in self.generator.values():
             self.peers.add_gradients(network.parameters())
         self.generator_optimizer.step()
 
