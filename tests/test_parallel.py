@@ -21,7 +21,7 @@ from method_builders import AFFECT, CLASSES, EXPRESSION, build, flat, make_batch
 from noisyfer.benchmark.run import Plan, _train_together, execute, plan_run
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Labels, Manifest
-from noisyfer.models.methods import METHODS, Batch, Method, proposed, vgg
+from noisyfer.models.methods import METHODS, Batch, Method, classifier, proposed
 from noisyfer.models.networks.shared import BatchNorm2d, Dropout
 from noisyfer.models.peers import ALONE, Peers
 from noisyfer.training.augment import AUGMENTATIONS
@@ -78,15 +78,15 @@ def built(name: str) -> Method:
 @contextmanager
 def precision(kind: torch.dtype) -> Iterator[None]:
     """All numbers of this kind; the package's own unit_images would round to float32."""
-    before = vgg.unit_images
+    before = classifier.unit_images
     try:
         torch.set_default_dtype(kind)
-        for module in (vgg, proposed):
+        for module in (classifier, proposed):
             module.unit_images = lambda images: images.to(kind) / 127.5 - 1
         yield
     finally:
         torch.set_default_dtype(torch.float32)
-        for module in (vgg, proposed):
+        for module in (classifier, proposed):
             module.unit_images = before
 
 
