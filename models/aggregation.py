@@ -1,0 +1,88 @@
+"""Label sets of several annotators into one estimate of the truth, without images: the EM of Dawid and Skene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 1e-8
+"""EM has converged when the mean log-likelihood of a sample grows by less than this, in nats."""
+SMALLEST = 1e-10
+"""Entries of π are at least this before a logarithm is taken, since 0·log 0 is no number. p is not raised: a class that
+nobody has would come back to life, iteration by iteration."""
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What Dawid and Skene's model says of label sets.
+
+    Attributes:
+        posterior: float64 N×K, T, probability of each class for each sample; where no set has a label, the prior.
+        prior: K, p, the classes' shares among samples that have a label.
+        confusion: S×K×K, π, row the true class, column the label that the set gives; a class that nobody has is a row
+            of zeros.
+        noise_rates: S, expected share of wrong labels among a set's labels; 0 where it has none.
+        likelihoods: mean log-likelihood of a sample that has a label, before each E-step.
+    """
+
+    posterior: Tensor
+    prior: Tensor
+    confusion: Tensor
+    noise_rates: Tensor
+    likelihoods: tuple[float, ...]
+
+
+def dawid_skene(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int, iterations: int) -> Consensus:
+    """Maximum-likelihood estimates of the truth and of each set's errors by EM (Dawid & Skene 1979).
+
+    T_ij = n_ij / Σ_j n_ij                               start: the share of votes for class j
+    π_jl = Σ_i T_ij·[label of i is l] / Σ_i T_ij·[i has a label]      per set (eq. 2.3)
+    p_j = mean_i T_ij                                    (eq. 2.4)
+    T_ij ∝ p_j·Π over the sets that label i of π_j,label (eq. 2.5)
+
+    Runs on the CPU in float64: sums on a GPU may differ from run to run. Two sets or fewer do not determine the model;
+    one set's posterior is its labels.
+
+    Args:
+        labels: per set int64 N, class ids.
+        masks: per set bool N, true where there is a label.
+        classes: K.
+        iterations: at most so many; 0 leaves the shares of votes.
+    """
+    votes = torch.stack([_indicators(*given, classes) for given in zip(labels, masks, strict=True)])
+    count = votes.sum(dim=(0, 2))
+    present = count > 0
+    given = votes[:, present]
+    posterior = given.sum(dim=0) / count[present, None]
+    prior, confusion = _estimates(given, posterior)
+    likelihoods: list[float] = []
+    for _ in range(iterations):
+        joint = prior.log() + (given @ confusion.clamp(min=SMALLEST).log().mT).sum(dim=0)
+        total = joint.logsumexp(dim=1, keepdim=True)
+        posterior = (joint - total).exp()
+        prior, confusion = _estimates(given, posterior)
+        likelihoods.append(total.mean().item() if len(total) else 0.0)
+        if len(likelihoods) > 1 and likelihoods[-1] - likelihoods[-2] < TOLERANCE:
+            break
+    right = (given * posterior).sum(dim=(1, 2))
+    labelled = given.sum(dim=(1, 2))
+    whole = prior.expand(len(present), classes).clone()
+    whole[present] = posterior
+    rates = torch.where(labelled > 0, 1 - right / labelled.clamp(min=1), 0).clamp(min=0)
+    return Consensus(whole, prior, confusion, rates, tuple(likelihoods))
+
+
+def _indicators(labels: Tensor, mask: Tensor, classes: int) -> Tensor:
+    """N×K, 1 at each sample's label; a row of zeros where it is missing."""
+    hot = torch.nn.functional.one_hot(labels.cpu(), classes)
+    return (hot * mask.cpu()[:, None]).double()
+
+
+def _estimates(votes: Tensor, posterior: Tensor) -> tuple[Tensor, Tensor]:
+    """The M-step: the prior K and each set's confusion S×K×K."""
+    joint = posterior.T @ votes
+    prior = posterior.sum(dim=0) / max(len(posterior), 1)
+    return prior, joint / joint.sum(dim=2, keepdim=True).clamp(min=torch.finfo(joint.dtype).tiny)

@@ -1,0 +1,126 @@
+"""`co-teaching`: two networks, each learning from the samples that have a small loss for the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...core.config import option
+from ..losses import masked_mean
+from ..noise_rate import rate_from_losses, rates_from_agreement
+from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, unit_images
+from .pair import PairMethod
+
+ESTIMATION_EPOCH = 2
+"""The epoch, counted from 0, before which losses tell the noise rate."""
+
+
+@dataclass(frozen=True)
+class CoTeachingConfig(TrainingConfig):
+    """Options of Co-teaching; defaults are the paper's."""
+
+    noise_rate: float = option(
+        0.0, "τ, share of samples that are left out in the end; 0 estimates it without clean labels", low=0, high=0.99
+    )
+    ramp_epochs: int = option(10, "T_k, over which the share left out grows from 0 to τ", low=1)
+    ramp_exponent: float = option(1.0, "c, the share left out is τ·min(T^c/T_k, 1) after T epochs", above=0)
+
+
+@METHODS.register("co-teaching")
+class CoTeaching(PairMethod):
+    """Two networks that hand each other the samples of a batch with the smallest losses.
+
+    ℓ_i = mean of the cross entropies of sample i over the sets that label it
+    R(T) = 1 − τ·min(T^c/T_k, 1)                              share kept after T epochs (Algorithm 1, line 8; Sec. 4)
+    D_f = the ⌈R(T)·n⌉ samples of a batch with the smallest ℓ of network f, D_g those of g (lines 4 and 5)
+    f steps on mean_{D_g} ℓ(f), g on mean_{D_f} ℓ(g)          (lines 6 and 7)
+
+    n counts the batch's samples that any set labels; the others are never selected. The networks differ in their
+    initial weights and dropout. The mean of both networks' probabilities predicts, and each is scored as well.
+
+    Choices: the paper has one label a sample and a known τ. Where it is not given it is the mean of the sets' rates
+    as their agreement tells them. With one set, or sets that share no sample, it is estimated after two epochs from
+    all labelled samples' losses (the mean of both networks', without dropout); until then every sample is kept. The
+    authors' code starts at R = 1 too, but has all of τ after T_k − 1 epochs, and rounds R·n down.
+    """
+
+    paper = "Han, Yao, Yu, Niu, Xu, Hu, Tsang & Sugiyama, NeurIPS 2018"
+    uses = Uses()
+    config_class = CoTeachingConfig
+    config: CoTeachingConfig
+
+    def __init__(self, problem: Problem, config: CoTeachingConfig, device: torch.device) -> None:
+        super().__init__(problem, config, device)
+        self.noise_rate: float | None = config.noise_rate or None
+        self.forget_rate = 0.0
+
+    def prepare(self, training: TrainingSet) -> None:
+        """Estimate the noise rate from the sets' agreement, where there is any and the rate is not given."""
+        super().prepare(training)
+        labels = [training.labels[found.name] for found in self.problem.label_sets]
+        masks = [training.masks[found.name] for found in self.problem.label_sets]
+        if self.noise_rate is None and (torch.stack(masks).sum(dim=0) > 1).any():
+            rates = rates_from_agreement(labels, masks, self.classes)
+            self.noise_rate = float(rates.mean())
+
+    def start_epoch(self, epoch: int) -> None:
+        """Ramp the share left out, and estimate the noise rate from losses where nothing else told it."""
+        if self.noise_rate is None and epoch >= ESTIMATION_EPOCH:
+            self.noise_rate = self._rate()
+        ramp = min(epoch**self.config.ramp_exponent / self.config.ramp_epochs, 1.0)
+        self.forget_rate = (self.noise_rate or 0.0) * ramp
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """A step of Adam for either network, on what the other selected."""
+        images = unit_images(batch.images)
+        (first, labelled), (second, _) = (
+            self.sample_losses(network.train()(images).float(), batch) for network in self.pair
+        )
+        by_first, by_second = (select(found.detach(), labelled, self.forget_rate) for found in (first, second))
+        loss = self._step("first", masked_mean(first, by_second)) + self._step("second", masked_mean(second, by_first))
+        return {
+            "loss": loss / 2,
+            "cross_entropy": masked_mean((first + second).detach() / 2, labelled),
+            "selected": masked_mean(by_first.float(), labelled),
+            "same_selection": masked_mean((by_first & by_second).float(), by_first),
+        }
+
+    def _step(self, name: str, loss: Tensor) -> Tensor:
+        """A step of one network's optimizer; returns the loss, detached."""
+        self.optimizers[name].zero_grad()
+        loss.backward()
+        self.optimizers[name].step()
+        return loss.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, optimizers and the noise rate as far as it is known."""
+        return {**super().state_dict(), "noise_rate": self.noise_rate}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Bring back what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.noise_rate = state["noise_rate"]
+
+    def _rate(self) -> float:
+        """The noise rate by the losses of all labelled samples."""
+        losses, labelled = self.training_losses()
+        found = losses.mean(dim=0)[labelled]
+        return rate_from_losses(found) if len(found) else 0.0
+
+
+def select(losses: Tensor, labelled: Tensor, forget_rate: float) -> Tensor:
+    """The ⌈(1 − forget_rate)·n⌉ of n labelled samples with the smallest losses, as bool B; earlier ones among equals.
+
+    Args:
+        losses: B.
+        labelled: bool B.
+        forget_rate: 0 to 1.
+    """
+    order = torch.where(labelled, losses, torch.inf).argsort(stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    # a product that is a whole number but for rounding must not be rounded up
+    count = torch.ceil((1 - forget_rate) * labelled.sum().double() - 1e-6)
+    return labelled & (rank < count)

@@ -1,0 +1,78 @@
+"""The share of wrong labels, estimated without clean ones: from how often label sets agree, or from losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+from ..core.errors import UserError
+
+EQUAL_RATES = 1e-3
+"""Weight of the assumption of equal rates against a pair that labels all samples: decides only what data leave open."""
+
+
+def rates_from_agreement(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int) -> Tensor:
+    """Each set's share of wrong labels, from the pairwise agreement of sets that err independently.
+
+    Under symmetric noise (a wrong label is any other class alike), sets i and j agree on a share
+    a_ij = (1 − r_i)(1 − r_j) + r_i·r_j/(K − 1) of the samples that both label. With u = 1 − r·K/(K − 1) this is
+    u_i·u_j = (K·a_ij − 1)/(K − 1), solved by least squares over all pairs, each weighed by its number of samples, for
+    u in [0, 1]. Three sets that share samples have one solution. What the pairs leave open (two sets, or a set
+    without a common sample) is decided by assuming equal rates. Agreement not above chance gives r = (K − 1)/K.
+
+    Args:
+        labels: class ids N of at least two sets.
+        masks: bool N of each, true where there is a label.
+        classes: K, at least 2.
+
+    Returns:
+        r of each set, float64 on the CPU, in [0, (K − 1)/K].
+
+    Raises:
+        UserError: no two sets label the same sample.
+    """
+    pairs = list(combinations(range(len(labels)), 2))
+    both = [masks[first] & masks[second] for first, second in pairs]
+    equal = [labels[first] == labels[second] for first, second in pairs]
+    counts = np.array([int(shared.sum()) for shared in both], dtype=float)
+    agreed = np.array([int((same & shared).sum()) for same, shared in zip(equal, both, strict=True)], dtype=float)
+    if not counts.any():
+        raise UserError(
+            "The noise rate cannot be estimated from agreement: no two label sets label the same sample. "
+            "Choose sets that overlap, or give the rate."
+        )
+    products = (classes * agreed / np.maximum(counts, 1) - 1) / (classes - 1)
+    weights = np.sqrt(counts / counts.max())
+    start = np.sqrt(np.clip(np.average(products, weights=counts), 0.01, 1))
+    firsts, seconds = np.array(pairs).T
+
+    def residuals(factors: np.ndarray) -> np.ndarray:
+        missed = weights * (factors[firsts] * factors[seconds] - products)
+        return np.concatenate([missed, EQUAL_RATES * (factors - factors.mean())])
+
+    found = least_squares(residuals, np.full(len(labels), start), bounds=(0, 1), xtol=1e-12, ftol=1e-12, gtol=1e-12)
+    return torch.from_numpy((1 - found.x) * (classes - 1) / classes)
+
+
+def rate_from_losses(losses: Tensor) -> float:
+    """The share of wrong labels, as the weight of the higher of two Gaussians fitted to per-sample losses.
+
+    Made for losses of an early epoch, when a network has not yet learned wrong labels by heart (Arazo et al., ICML
+    2019; Li et al., ICLR 2020, with Gaussians). Losses are scaled to [0, 1] first. 0 where all are equal.
+
+    Args:
+        losses: N, at least one.
+    """
+    values = losses.detach().double().cpu().numpy().reshape(-1, 1)
+    lowest, highest = values.min(), values.max()
+    if lowest == highest:
+        return 0.0
+    mixture = GaussianMixture(2, tol=1e-4, max_iter=200, reg_covar=5e-4, random_state=0)
+    mixture.fit((values - lowest) / (highest - lowest))
+    return float(mixture.weights_[mixture.means_[:, 0].argmax()])
