@@ -146,8 +146,10 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
     for name, what in _LATER.items():
         first = getattr(chosen, name, 0)
         if first >= settings.epochs:
+            least = of_method[name].metadata["low"]
+            shorter = f", or add --set {name}={least}" if least < settings.epochs else ""
             raise UserError(
                 f"{name} is {first} and epochs {settings.epochs}: {what} of {method} would never begin. "
-                f"Train longer, or add --set {name}=0."
+                f"Train longer{shorter}."
             )
     return settings, chosen

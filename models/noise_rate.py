@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import least_squares
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from ..core.errors import UserError
@@ -37,6 +36,8 @@ def rates_from_agreement(labels: Sequence[Tensor], masks: Sequence[Tensor], clas
     Raises:
         UserError: no two sets label the same sample.
     """
+    from scipy.optimize import least_squares
+
     pairs = list(combinations(range(len(labels)), 2))
     both = [masks[first] & masks[second] for first, second in pairs]
     equal = [labels[first] == labels[second] for first, second in pairs]
@@ -69,10 +70,26 @@ def rate_from_losses(losses: Tensor) -> float:
     Args:
         losses: N, at least one.
     """
-    values = losses.detach().double().cpu().numpy().reshape(-1, 1)
-    lowest, highest = values.min(), values.max()
-    if lowest == highest:
+    if losses.min() == losses.max():
         return 0.0
-    mixture = GaussianMixture(2, tol=1e-4, max_iter=200, reg_covar=5e-4, random_state=0)
-    mixture.fit((values - lowest) / (highest - lowest))
+    mixture, _ = loss_mixture(losses, tolerance=1e-4, iterations=200)
     return float(mixture.weights_[mixture.means_[:, 0].argmax()])
+
+
+def loss_mixture(losses: Tensor, *, tolerance: float, iterations: int) -> tuple[Any, np.ndarray[Any, Any]]:
+    """Two Gaussians fitted to per-sample losses that are scaled to [0, 1] first.
+
+    Args:
+        losses: N, not all equal.
+        tolerance: EM has converged when its bound grows by less.
+        iterations: of EM, at most.
+
+    Returns:
+        The scikit-learn mixture, and the scaled losses N×1 that it was fitted to.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    values = losses.detach().double().cpu().numpy().reshape(-1, 1)
+    scaled = (values - values.min()) / np.ptp(values)
+    mixture = GaussianMixture(2, tol=tolerance, max_iter=iterations, reg_covar=5e-4, random_state=0)
+    return mixture.fit(scaled), scaled

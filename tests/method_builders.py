@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Method, Problem
 from noisyfer.models.methods.proposed import Proposed
+from noisyfer.models.networks import Classifier
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
@@ -21,6 +23,13 @@ LATENT = 100
 CLASSES = tuple(LabelSetSpec(f"class_flip{rate}", "class", 10) for rate in (20, 30, 40))
 EXPRESSION = LabelSetSpec("expression_raf", "expression", 7)
 AFFECT = LabelSetSpec("va_affectnet", "va", 2, continuous=True)
+
+MASKS = {
+    CLASSES[0].name: torch.arange(ROWS) % 3 > 0,
+    CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
+    CLASSES[2].name: torch.arange(ROWS) < 6,
+}
+PLACES = torch.tensor([40, 3, 17, 63, 0, 22, 9, 31])
 
 KINDS: dict[str, tuple[LabelSetSpec, ...]] = {
     "one": CLASSES[:1],
@@ -86,13 +95,36 @@ def build(name: str, sets: tuple[LabelSetSpec, ...], seed: int = 3, **settings: 
     return built
 
 
+def without_dropout(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+@torch.no_grad()
+def spread_out(layer: nn.Linear, features: Tensor, deviation: float) -> None:
+    """Move what a layer says of these features apart, about 0: at first all outputs are nearly alike."""
+    layer.weight.mul_(deviation / (features @ layer.weight.T).std(dim=0).mean())
+    layer.bias.copy_(-(features @ layer.weight.T).mean(dim=0))
+
+
+@torch.no_grad()
+def settle(network: Classifier, sets: tuple[LabelSetSpec, ...] = CLASSES, deviation: float = 3) -> None:
+    """Take dropout away, and move the logits of the usual images apart."""
+    without_dropout(network)
+    spread_out(network.head, network.trunk(make_batch(sets).images / 127.5 - 1), deviation)
+
+
+def partly(seed: int = 1) -> Batch:
+    """A batch of the three sets that lacks labels: some of the first and the third, all of the second."""
+    return dataclasses.replace(make_batch(CLASSES, seed=seed), masks=MASKS, indices=PLACES)
+
+
 def build_proposed(sets: tuple[LabelSetSpec, ...], seed: int = 3, **settings: Any) -> Proposed:
     """Without dropout, with attention on (its gain starts at 0), and with some scores beyond the hinges' corners."""
     method = build("proposed", sets, seed, **settings)
     assert isinstance(method, Proposed)
-    for module in method.encoder.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(method.encoder)
     with torch.no_grad():
         method.discriminator.image.blocks[1].gain.fill_(0.4)
         biases = [value for name, value in method.discriminator.named_parameters() if name.endswith("score.bias")]

@@ -9,11 +9,11 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import CLASSES, CPU, ROWS, SAMPLES, SIZE, WIDTH, TinyTraining, build, make_batch
+from method_builders import CLASSES, CPU, ROWS, SAMPLES, SIZE, WIDTH, TinyTraining, build, make_batch, settle
 from noisyfer.models.methods import Batch, LabelSetSpec, Problem
 from noisyfer.models.methods.co_teaching import CoTeaching, CoTeachingConfig, select
 from noisyfer.models.noise_rate import rate_from_losses, rates_from_agreement
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -29,15 +29,8 @@ def build_pair(sets: tuple[LabelSetSpec, ...] = CLASSES, **settings: Any) -> CoT
     """Without dropout, with logits that are far apart."""
     method = build("co-teaching", sets, **settings)
     assert isinstance(method, CoTeaching)
-    images = make_batch(sets).images / 127.5 - 1
     for network in method.pair:
-        for module in network.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        with torch.no_grad():
-            features = network.trunk(images)
-            network.head.weight.mul_(3 / (features @ network.head.weight.T).std(dim=0).mean())
-            network.head.bias.copy_(-(features @ network.head.weight.T).mean(dim=0))
+        settle(network, sets)
     return method
 
 

@@ -8,11 +8,11 @@ import math
 import oracles
 import pytest
 import torch
-from method_builders import CLASSES, ROWS, SAMPLES, TinyTraining, build, equal_states, flat, make_batch
+from method_builders import CLASSES, ROWS, SAMPLES, TinyTraining, build, equal_states, flat, make_batch, without_dropout
 from noisyfer.models.aggregation import Consensus, dawid_skene
 from noisyfer.models.methods import Batch
 from noisyfer.models.methods.dawid_skene import DawidSkene
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -149,9 +149,7 @@ def build_aggregating(**settings: int) -> DawidSkene:
     method = build("dawid-skene", CLASSES, **settings)
     assert isinstance(method, DawidSkene)
     method.prepare(PartlyLabelled())
-    for module in method.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(method.network)
     return method
 
 

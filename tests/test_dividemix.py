@@ -10,11 +10,11 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import CLASSES, ROWS, SAMPLES, TinyTraining, build, make_batch
+from method_builders import CLASSES, PLACES, ROWS, SAMPLES, TinyTraining, build, make_batch, settle
 from noisyfer.models.methods import Batch
 from noisyfer.models.methods.dividemix import DivideMix, clean_probability, mean_label, sharpen
 from test_step_guards import NoWaiting
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -24,7 +24,6 @@ MASKS = {
     CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
     CLASSES[2].name: (torch.arange(ROWS) < 6) & (torch.arange(ROWS) > 0),  # no set labels the first sample
 }
-PLACES = torch.tensor([40, 3, 17, 63, 0, 22, 9, 31])
 
 
 def build_dividemix(**settings: Any) -> DivideMix:
@@ -32,13 +31,7 @@ def build_dividemix(**settings: Any) -> DivideMix:
     method = build("dividemix", CLASSES, **({"pretrain_epochs": 0, "unlabelled_ramp_epochs": 0} | settings))
     assert isinstance(method, DivideMix)
     for network in method.pair:
-        for module in network.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-        with torch.no_grad():
-            features = network.trunk(make_batch(CLASSES).images / 127.5 - 1)
-            network.head.weight.mul_(3 / (features @ network.head.weight.T).std(dim=0).mean())
-            network.head.bias.copy_(-(features @ network.head.weight.T).mean(dim=0))
+        settle(network)
     return method
 
 

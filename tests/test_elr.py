@@ -7,39 +7,20 @@ import dataclasses
 import oracles
 import pytest
 import torch
-from method_builders import AFFECT, CLASSES, EXPRESSION, ROWS, SAMPLES, build, make_batch
+from method_builders import AFFECT, CLASSES, EXPRESSION, MASKS, PLACES, ROWS, SAMPLES, build, make_batch, partly, settle
 from noisyfer.models.methods import Batch
 from noisyfer.models.methods.elr import ELR
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
-
-MASKS = {
-    CLASSES[0].name: torch.arange(ROWS) % 3 > 0,
-    CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
-    CLASSES[2].name: torch.arange(ROWS) < 6,
-}
-PLACES = torch.tensor([40, 3, 17, 63, 0, 22, 9, 31])
 
 
 def build_elr(**settings: float) -> ELR:
     """Without dropout, with logits a few units apart."""
     method = build("elr", CLASSES, **settings)
     assert isinstance(method, ELR)
-    for module in method.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    with torch.no_grad():
-        head = method.network.head
-        assert isinstance(head, nn.Linear)
-        logits = method.network(make_batch(CLASSES).images / 127.5 - 1)
-        head.weight.mul_(2.0 / logits.std(dim=0).mean())
-        head.bias.copy_(-(method.network(make_batch(CLASSES).images / 127.5 - 1) - head.bias).mean(dim=0))
+    settle(method.network, deviation=2)
     return method
-
-
-def partly(seed: int = 1) -> Batch:
-    return dataclasses.replace(make_batch(CLASSES, seed=seed), masks=MASKS, indices=PLACES)
 
 
 def literal(weights: dict[str, Tensor], batch: Batch, targets: dict[int, Tensor], beta: float) -> tuple[Tensor, Tensor]:

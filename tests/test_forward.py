@@ -16,6 +16,7 @@ from method_builders import (
     AFFECT,
     CLASSES,
     EXPRESSION,
+    MASKS,
     ROWS,
     SAMPLES,
     TinyTraining,
@@ -24,7 +25,9 @@ from method_builders import (
     flat,
     make_batch,
     parameters,
+    partly,
     same,
+    settle,
 )
 from noisyfer.benchmark.choose import choose
 from noisyfer.core.errors import UserError
@@ -32,15 +35,9 @@ from noisyfer.core.schema import LabelSet
 from noisyfer.manifest import Manifest, write_manifest
 from noisyfer.models.methods import Batch, LabelSetSpec
 from noisyfer.models.methods.forward import Forward, anchor_transition, log_noisy
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
-
-MASKS = {
-    CLASSES[0].name: torch.arange(ROWS) % 3 > 0,
-    CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
-    CLASSES[2].name: torch.arange(ROWS) < 6,
-}
 
 
 def random_transition(seed: int) -> tuple[tuple[float, ...], ...]:
@@ -57,19 +54,8 @@ def build_forward(sets: Sequence[LabelSetSpec], **settings: Any) -> Forward:
     """Without dropout, with logits that are far apart."""
     method = build("forward", tuple(sets), **settings)
     assert isinstance(method, Forward)
-    for module in method.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    with torch.no_grad():
-        features = method.network.trunk(make_batch(tuple(sets)).images / 127.5 - 1)
-        head = method.network.head
-        head.weight.mul_(3 / (features @ head.weight.T).std(dim=0).mean())
-        head.bias.copy_(-(features @ head.weight.T).mean(dim=0))
+    settle(method.network, tuple(sets))
     return method
-
-
-def partly() -> Batch:
-    return dataclasses.replace(make_batch(CLASSES), masks=MASKS)
 
 
 def literal_step(logits: Tensor, batch: Batch, matrices: dict[str, Tensor], least: float = 1e-6) -> Tensor:

@@ -8,40 +8,26 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import CLASSES, ROWS, build, make_batch
+from method_builders import CLASSES, MASKS, ROWS, build, make_batch, partly, settle
 from noisyfer.models.methods import Batch
 from noisyfer.models.methods.ltnet import LTNet
 from test_step_guards import NoWaiting
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
 K = 10
-MASKS = {
-    CLASSES[0].name: torch.arange(ROWS) % 3 > 0,
-    CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
-    CLASSES[2].name: torch.arange(ROWS) < 6,
-}
 
 
 def build_ltnet(**settings: Any) -> LTNet:
     """Without dropout, with outputs that are far apart and matrices that differ."""
     method = build("ltnet", CLASSES, **({"pretrain_epochs": 0} | settings))
     assert isinstance(method, LTNet)
-    for module in method.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    settle(method.network)
     with torch.no_grad():
-        features = method.network.trunk(make_batch(CLASSES).images / 127.5 - 1)
-        method.network.head.weight.mul_(3 / (features @ method.network.head.weight.T).std(dim=0).mean())
-        method.network.head.bias.copy_(-(features @ method.network.head.weight.T).mean(dim=0))
         method.network.matrices.copy_(torch.rand(3, K, K) + 3 * torch.eye(K))
         method.network.restore(0.01)
     return method
-
-
-def partly(seed: int = 1) -> Batch:
-    return dataclasses.replace(make_batch(CLASSES, seed=seed), masks=MASKS)
 
 
 def literal_loss(weights: dict[str, Tensor], batch: Batch) -> tuple[Tensor, list[list[Tensor]]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_builders import CLASSES, build, make_batch, parameters, same
+from method_builders import CLASSES, build, make_batch, parameters, same, without_dropout
 from noisyfer.models.losses import generator_adversarial
 from noisyfer.models.methods.base import unit_images
 from noisyfer.models.methods.proposed import Proposed
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -17,9 +17,7 @@ pytestmark = pytest.mark.usefixtures("seeded")
 def built(name: str) -> Proposed:
     method = build(name, CLASSES)
     assert isinstance(method, Proposed)
-    for module in method.encoder.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(method.encoder)
     method.start_epoch(0)
     return method
 

@@ -10,22 +10,29 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import AFFECT, CLASSES, EXPRESSION, ROWS, build, make_batch, parameters, same
+from method_builders import (
+    AFFECT,
+    CLASSES,
+    EXPRESSION,
+    MASKS,
+    ROWS,
+    build,
+    make_batch,
+    parameters,
+    partly,
+    same,
+    settle,
+)
 from noisyfer.models.losses import cross_entropy
-from noisyfer.models.methods import Batch, LabelSetSpec
+from noisyfer.models.methods import LabelSetSpec
 from noisyfer.models.methods.base import unit_images
 from noisyfer.models.methods.gce import generalised_cross_entropy
 from noisyfer.models.methods.robust import RobustMethod
 from noisyfer.models.methods.sce import symmetric_cross_entropy
-from torch import Tensor, nn
+from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
-MASKS = {
-    CLASSES[0].name: torch.arange(ROWS) % 3 > 0,
-    CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
-    CLASSES[2].name: torch.arange(ROWS) < 6,
-}
 SETTINGS = {"sce": {"forward_weight": 0.3, "reverse_weight": 0.7}, "gce": {"loss_power": 0.4}}
 NAMES = list(SETTINGS)
 
@@ -34,19 +41,8 @@ def build_robust(name: str, sets: tuple[LabelSetSpec, ...] = CLASSES, **settings
     """Without dropout, with logits that are far apart."""
     method = build(name, sets, **settings)
     assert isinstance(method, RobustMethod)
-    for module in method.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    with torch.no_grad():
-        features = method.network.trunk(make_batch(sets).images / 127.5 - 1)
-        head = method.network.head
-        head.weight.mul_(3 / (features @ head.weight.T).std(dim=0).mean())
-        head.bias.copy_(-(features @ head.weight.T).mean(dim=0))
+    settle(method.network, sets)
     return method
-
-
-def partly() -> Batch:
-    return dataclasses.replace(make_batch(CLASSES), masks=MASKS)
 
 
 def literal_symmetric(logits: Tensor, label: int) -> Tensor:

@@ -8,39 +8,36 @@ from typing import Any
 import oracles
 import pytest
 import torch
-from method_builders import CLASSES, ROWS, SAMPLES, TinyTraining, build, make_batch
+from method_builders import (
+    CLASSES,
+    MASKS,
+    PLACES,
+    ROWS,
+    SAMPLES,
+    TinyTraining,
+    build,
+    make_batch,
+    partly,
+    spread_out,
+    without_dropout,
+)
 from noisyfer.models.methods import Batch
 from noisyfer.models.methods.scn import SCN, rank_loss
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
-MASKS = {
-    CLASSES[0].name: torch.arange(ROWS) % 3 > 0,
-    CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool),  # a whole set is missing from this batch
-    CLASSES[2].name: torch.arange(ROWS) < 6,
-}
-PLACES = torch.tensor([40, 3, 17, 63, 0, 22, 9, 31])
-
 
 def build_scn(**settings: Any) -> SCN:
     """Without dropout, with importances and probabilities that are far apart."""
     method = build("scn", CLASSES, **({"pretrain_epochs": 0, "relabel_epoch": 1} | settings))
     assert isinstance(method, SCN)
-    for module in method.network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    with torch.no_grad():
-        features = method.network.trunk(make_batch(CLASSES).images / 127.5 - 1)
-        for layer, spread in ((method.network.head, 6.0), (method.network.importance, 1.0)):
-            assert isinstance(layer, nn.Linear)
-            layer.weight.mul_(spread / (features @ layer.weight.T).std(dim=0).mean())
-            layer.bias.copy_(-(features @ layer.weight.T).mean(dim=0))
+    without_dropout(method.network)
+    features = method.network.trunk(make_batch(CLASSES).images / 127.5 - 1).detach()
+    for layer, deviation in ((method.network.head, 6.0), (method.network.importance, 1.0)):
+        assert isinstance(layer, nn.Linear)
+        spread_out(layer, features, deviation)
     return method
-
-
-def partly(seed: int = 1) -> Batch:
-    return dataclasses.replace(make_batch(CLASSES, seed=seed), masks=MASKS, indices=PLACES)
 
 
 def literal(weights: dict[str, Tensor], batch: Batch) -> tuple[list[Tensor], list[Tensor]]:

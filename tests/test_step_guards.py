@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from allocation import peak_allocation
-from method_builders import CLASSES, EVERY, build, make_batch
+from method_builders import CLASSES, EVERY, build, make_batch, without_dropout
 from noisyfer.models.methods import Batch, LabelSetSpec
 from noisyfer.models.methods.proposed import Proposed
 from noisyfer.models.networks.layers import ResidualBlock
@@ -185,13 +185,9 @@ def test_waiting_would_be_seen(wait: Callable[[Tensor], object]) -> None:
 def test_the_plain_form_takes_the_same_first_steps() -> None:
     """Same weights and random numbers: the plain form's losses are the package's, so that the race is a fair one."""
     method, batch = proposed(), make_batch(CLASSES, ROWS)
-    for module in method.encoder.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    without_dropout(method.encoder)
     plain = plain_twin(method)
-    for module in plain.encoder.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    without_dropout(plain.encoder)
     with torch.no_grad():
         ours = method.encoder(batch.images.float() / 127.5 - 1)
         latent, outputs = plain.encoder(batch.images.float() / 127.5 - 1, torch.zeros(ROWS, 100))

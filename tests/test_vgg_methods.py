@@ -8,9 +8,8 @@ import math
 import oracles
 import pytest
 import torch
-from method_builders import AFFECT, CLASSES, EVERY, EXPRESSION, ROWS, build, make_batch
+from method_builders import AFFECT, CLASSES, EVERY, EXPRESSION, ROWS, build, make_batch, without_dropout
 from noisyfer.models.methods import LabelSetSpec
-from torch import nn
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -49,9 +48,7 @@ def test_vgg_takes_adams_steps_on_the_mean_of_the_cross_entropies() -> None:
     sets = CLASSES
     method = build("vgg-all", sets, learning_rate=1e-2)
     network = method.networks["classifier"]
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(network)
     weights, adam = oracles.leaves(network.state_dict()), oracles.Adam(1e-2)
     masks = {
         CLASSES[0].name: torch.arange(ROWS) != 2,
@@ -82,9 +79,7 @@ def test_multi_task_vgg_descends_the_cross_entropy_plus_gamma_times_one_minus_cc
     sets = (AFFECT, EXPRESSION)
     method = build("vgg-all", sets, gamma=0.6)
     network = method.networks["classifier"]
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    without_dropout(network)
     weights = oracles.leaves(network.state_dict())
     mask = torch.arange(ROWS) % 3 > 0
     batch = dataclasses.replace(make_batch(sets), masks={AFFECT.name: mask, EXPRESSION.name: ~mask})

@@ -16,15 +16,12 @@ from torch import Tensor
 from ..core.errors import UserError
 from ..core.streams import stream_seed
 from ..models.methods import Method
+from ..models.methods.base import images_at_once
 from .accelerate import new_step
 from .feed import Feed
 
 CHECK_EVERY = 50
 """Steps between looks at the losses on a GPU, where a look waits for the device; on a CPU every step is looked at."""
-
-EVALUATION_BATCH = 500
-EVALUATION_PIXELS = EVALUATION_BATCH * 64 * 64
-"""Pixels in a batch of an evaluation, at most; larger images come in smaller batches, so that memory is bounded."""
 
 StepCallback = Callable[[int, float], None]
 
@@ -122,9 +119,8 @@ def predictions(method: Method, feed: Feed) -> tuple[dict[str, Any], dict[str, A
     """
     tasks: dict[str, list[Tensor]] = {}
     sets: dict[str, list[Tensor]] = {}
-    batch_size = max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // (feed.images.shape[1] * feed.images.shape[2])))
     with torch.inference_mode():
-        for batch in feed.in_order(batch_size):
+        for batch in feed.in_order(images_at_once(feed.images.shape[1])):
             by_task, by_set = method.predict_with_sets(batch.images)
             for store, found in ((tasks, by_task), (sets, by_set)):
                 for name, value in found.items():

@@ -10,18 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core.config import option
-from .base import METHODS, Batch, Problem, TrainingSet, Uses, unit_images
-from .classifier import ClassifierConfig, ClassifierMethod
-
-PASS = 500
-"""Images whose features are computed at once."""
+from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, images_at_once, unit_images
+from .classifier import ClassifierMethod
 
 
 @dataclass(frozen=True)
-class AIRConfig(ClassifierConfig):
+class AIRConfig(TrainingConfig):
     """Options of the auxiliary image regularizer; λ and ρ are those of the authors' CIFAR-10 runs."""
 
-    gamma: float = 1.0  # no option here: there are no valence and arousal to weigh
     pretrain_epochs: int = option(
         8, "epochs of cross entropy on all label sets, before the network is frozen and its last layer replaced", low=1
     )
@@ -153,7 +149,8 @@ class AIR(ClassifierMethod):
         if training is None:
             raise RuntimeError("prepare must be called before training")
         chosen = torch.randperm(len(training))[: self.config.auxiliary_images].sort().values.to(self.device)
-        features = torch.cat([self._features(batch.images) for batch in training.in_order(PASS)])[chosen].abs()
+        looks = training.in_order(images_at_once(self.problem.image_size))
+        features = torch.cat([self._features(batch.images) for batch in looks])[chosen].abs()
         rows, columns = features.shape
         flat = torch.zeros(columns, sum(self.widths), device=self.device)
         deep = torch.zeros(rows, columns, flat.shape[1], device=self.device)

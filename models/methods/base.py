@@ -177,7 +177,7 @@ class Method(ABC):
 
     def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
         """Predict by each head alone, where the method has several; empty otherwise. Their tasks are in `heads`."""
-        return {}
+        return self.predict_with_sets(images)[1]
 
     @property
     def heads(self) -> dict[str, str]:
@@ -185,8 +185,8 @@ class Method(ABC):
         return {label_set.name: label_set.task for label_set in self.problem.label_sets}
 
     def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What `predict` and `predict_sets` say; a method that computes both at once overrides this."""
-        return self.predict(images), self.predict_sets(images)
+        """What `predict` and `predict_sets` say; a method with several heads overrides this."""
+        return self.predict(images), {}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything an exact resume needs, as tensors and plain numbers."""
@@ -239,6 +239,8 @@ def configured_trunk(config: TrainingConfig, image_size: int) -> Trunk:
     )
 
 
+LOOK_IMAGES = 500
+
 METHODS: Registry[type[Method]] = Registry("method")
 
 
@@ -253,6 +255,16 @@ class Synthesis:
 
     images: Tensor
     task: str
+
+
+def images_at_once(image_size: int) -> int:
+    """Images of S pixels that are looked at together without gradients: 500, fewer above 64 px to bound memory."""
+    return max(1, min(LOOK_IMAGES, LOOK_IMAGES * 64 * 64 // image_size**2))
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Class ids of any shape as float32 with K at the end; torch's own looks at the ids first, and a GPU waits."""
+    return (labels[..., None] == torch.arange(classes, device=labels.device)).to(torch.get_default_dtype())
 
 
 def unit_images(images: Tensor) -> Tensor:

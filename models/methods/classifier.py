@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from .base import Batch, LabelSetSpec, Method, Problem, TrainingConfig, unit_ima
 
 @dataclass(frozen=True)
 class ClassifierConfig(TrainingConfig):
-    """Options of methods with a head a task."""
+    """Options of methods with a head a task, valence and arousal among them."""
 
     gamma: float = option(1.0, "γ, weight of 1 − CCC against the losses of classes", low=0)
 
@@ -27,10 +28,10 @@ class ClassifierMethod(Method):
     and arousal. A subclass writes `set_loss`, or more of what a step is.
     """
 
-    config_class = ClassifierConfig
-    config: ClassifierConfig
+    config_class: ClassVar[type[TrainingConfig]] = ClassifierConfig
+    config: Any  # with `gamma`, where valence and arousal are used
 
-    def __init__(self, problem: Problem, config: ClassifierConfig, device: torch.device) -> None:
+    def __init__(self, problem: Problem, config: TrainingConfig, device: torch.device) -> None:
         super().__init__(problem, config, device)
         self.tasks: dict[str, list[LabelSetSpec]] = {}
         for label_set in problem.label_sets:

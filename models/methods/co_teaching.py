@@ -80,20 +80,13 @@ class CoTeaching(PairMethod):
             self.sample_losses(network.train()(images).float(), batch) for network in self.pair
         )
         by_first, by_second = (select(found.detach(), labelled, self.forget_rate) for found in (first, second))
-        loss = self._step("first", masked_mean(first, by_second)) + self._step("second", masked_mean(second, by_first))
+        loss = self.step("first", masked_mean(first, by_second)) + self.step("second", masked_mean(second, by_first))
         return {
             "loss": loss / 2,
             "cross_entropy": masked_mean((first + second).detach() / 2, labelled),
             "selected": masked_mean(by_first.float(), labelled),
             "same_selection": masked_mean((by_first & by_second).float(), by_first),
         }
-
-    def _step(self, name: str, loss: Tensor) -> Tensor:
-        """A step of one network's optimizer; returns the loss, detached."""
-        self.optimizers[name].zero_grad()
-        loss.backward()
-        self.optimizers[name].step()
-        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, optimizers and the noise rate as far as it is known."""

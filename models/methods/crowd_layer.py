@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from ..losses import cross_entropy
 from ..networks import Classifier
 from ..networks.encoder import Trunk
-from .base import METHODS, Batch, LabelSetSpec, Uses, unit_images
-from .classifier import ClassifierConfig, ClassifierMethod
-
-
-@dataclass(frozen=True)
-class CrowdLayerConfig(ClassifierConfig):
-    """Options of the crowd layer."""
-
-    gamma: float = 1.0  # no option here: there are no valence and arousal to weigh
+from .base import METHODS, Batch, LabelSetSpec, TrainingConfig, Uses, unit_images
+from .classifier import ClassifierMethod
 
 
 class CrowdClassifier(Classifier):
@@ -58,18 +49,13 @@ class CrowdLayer(ClassifierMethod):
 
     paper = "Rodrigues & Pereira, AAAI 2018"
     uses = Uses()
-    config_class = CrowdLayerConfig
-    config: CrowdLayerConfig
+    config_class = TrainingConfig
     network: CrowdClassifier
 
     def set_loss(self, logits: Tensor, label_set: LabelSetSpec, batch: Batch) -> Tensor:
         """The cross entropy of what the set's matrix makes of the probabilities."""
         transformed = self.network.transform(logits, self.problem.label_sets.index(label_set))
         return cross_entropy(transformed, batch.labels[label_set.name], batch.masks[label_set.name])
-
-    def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
-        """What each set would say, class probabilities B×K."""
-        return self.predict_with_sets(images)[1]
 
     @torch.inference_mode()
     def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -11,15 +11,14 @@ from torch.nn import functional
 from ...core.config import option
 from ..aggregation import dawid_skene
 from ..losses import masked_mean
-from .base import METHODS, Batch, Problem, TrainingSet, Uses
-from .classifier import ClassifierConfig, ClassifierMethod
+from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses
+from .classifier import ClassifierMethod
 
 
 @dataclass(frozen=True)
-class DawidSkeneConfig(ClassifierConfig):
+class DawidSkeneConfig(TrainingConfig):
     """Options of EM aggregation."""
 
-    gamma: float = 1.0  # no option here: there are no valence and arousal to weigh
     em_iterations: int = option(100, "at most so many iterations of EM; 0 learns from the shares of votes", low=0)
 
 

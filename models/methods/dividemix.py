@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ...core.config import option
 from ..losses import masked_mean
-from .base import METHODS, Batch, Problem, TrainingConfig, Uses, unit_images
+from ..noise_rate import loss_mixture
+from .base import METHODS, Batch, Problem, TrainingConfig, Uses, one_hot, unit_images
 from .pair import PairMethod
 
 
@@ -102,8 +102,7 @@ class DivideMix(PairMethod):
             targets = self._targets(given, guesses[own], (guesses[0] + guesses[1]) / 2, clean, keeps)
             found = self._terms(own, inputs, targets, keeps)
             loss = found.labelled + self.unlabelled_weight * found.unlabelled + self.config.prior_weight * found.prior
-            self._step(name, loss)
-            losses.append(loss.detach())
+            losses.append(self.step(name, loss))
             kept.append(keeps.float().mean())
             terms.append(found)
         return {
@@ -120,8 +119,7 @@ class DivideMix(PairMethod):
         for name, network in self.networks.items():
             found, labelled = self.sample_losses(network.train()(inputs), batch)
             loss = masked_mean(found, labelled)
-            self._step(name, loss)
-            losses.append(loss.detach())
+            losses.append(self.step(name, loss))
         loss = torch.stack(losses).mean()
         return {"loss": loss, "cross_entropy": loss}
 
@@ -149,12 +147,6 @@ class DivideMix(PairMethod):
         logits = self.pair[own].train()(mixed).float()
         return loss_terms(logits, mixed_targets, keeps)
 
-    def _step(self, name: str, loss: Tensor) -> None:
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
 
 def loss_terms(logits: Tensor, targets: Tensor, keeps: Tensor) -> Terms:
     """L_X, L_U and L_reg (eq. 9 to 11); the first two are 0 where no row counts for them.
@@ -181,8 +173,7 @@ def mean_label(labels: Tensor, masks: Tensor, classes: int) -> Tensor:
         masks: bool B×T.
         classes: K.
     """
-    # functional.one_hot looks at its labels, and waits for the device
-    votes = (labels[:, :, None] == torch.arange(classes, device=labels.device)) & masks[:, :, None]
+    votes = one_hot(labels, classes) * masks[:, :, None]
     return votes.sum(dim=1) / masks.sum(dim=1, keepdim=True).clamp(min=1)
 
 
@@ -202,14 +193,11 @@ def clean_probability(losses: Tensor, labelled: Tensor) -> Tensor:
         losses: N.
         labelled: bool N.
     """
-    from sklearn.mixture import GaussianMixture
-
     found = torch.zeros(len(losses), device=losses.device)
-    values = losses[labelled].double().cpu().numpy().reshape(-1, 1)
-    if not len(values) or np.ptp(values) == 0:
+    values = losses[labelled]
+    if not len(values) or values.min() == values.max():
         return labelled.float()
-    values = (values - values.min()) / np.ptp(values)
-    mixture = GaussianMixture(2, tol=1e-2, max_iter=10, reg_covar=5e-4, random_state=0)
-    posterior = mixture.fit(values).predict_proba(values)[:, mixture.means_[:, 0].argmin()]
+    mixture, scaled = loss_mixture(values, tolerance=1e-2, iterations=10)
+    posterior = mixture.predict_proba(scaled)[:, mixture.means_[:, 0].argmin()]
     found[labelled] = torch.from_numpy(posterior).to(found)
     return found

@@ -14,14 +14,12 @@ from ...core.config import option
 from ...core.errors import UserError
 from ..losses import cross_entropy, masked_mean, mean_over_sets
 from ..networks import Classifier
-from .base import METHODS, Batch, LabelSetSpec, Problem, TrainingSet, Uses, unit_images
+from .base import METHODS, Batch, LabelSetSpec, Problem, TrainingSet, Uses, images_at_once, unit_images
 from .classifier import ClassifierConfig
 from .robust import RobustMethod
 
 LOG_SMALLEST = math.log(1e-6)
 """An entry of T below 1e-6 counts as 1e-6, so that a label that T excludes costs a finite loss."""
-LOOK_ROWS = 500
-"""Images a batch, when looking over the training images for anchor points."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,8 @@ class Forward(RobustMethod):
         if self.training is None:
             raise ValueError("forward estimates matrices from the training samples that `prepare` is given")
         self.network.eval()
-        parts = [self._by_set(self.network(unit_images(look.images))) for look in self.training.in_order(LOOK_ROWS)]
+        looks = self.training.in_order(images_at_once(self.problem.image_size))
+        parts = [self._by_set(self.network(unit_images(look.images))) for look in looks]
         for found in self.noisy_sets:
             probabilities = torch.softmax(torch.cat([part[found.name].float() for part in parts]), dim=1)
             # a copy, since a tensor made in inference mode cannot be saved for a backward pass

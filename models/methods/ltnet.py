@@ -11,8 +11,8 @@ from ...core.config import option
 from ..losses import masked_mean, mean_over_sets
 from ..networks import Classifier
 from ..networks.encoder import Trunk
-from .base import METHODS, Batch, Problem, Uses, unit_images
-from .classifier import ClassifierConfig, ClassifierMethod
+from .base import METHODS, Batch, Problem, TrainingConfig, Uses, unit_images
+from .classifier import ClassifierMethod
 
 DIAGONAL = 0.99
 """Of each annotator's first matrix; the rest of a row is shared equally."""
@@ -24,10 +24,9 @@ SMALLEST = 1e-7
 
 
 @dataclass(frozen=True)
-class LTNetConfig(ClassifierConfig):
+class LTNetConfig(TrainingConfig):
     """Options of LTNet."""
 
-    gamma: float = 1.0  # no option here: there are no valence and arousal to weigh
     pretrain_epochs: int = option(
         5, "epochs of plain cross entropy on all label sets before the annotators' matrices are learned", low=0
     )
@@ -131,10 +130,6 @@ class LTNet(ClassifierMethod):
         self.network.restore(self.config.matrix_floor)
         diagonal = self.network.matrices.detach().diagonal(dim1=1, dim2=2).mean()
         return {"loss": loss.detach(), "cross_entropy": loss.detach(), "diagonal": diagonal}
-
-    def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
-        """By label set, the probabilities B×K of its annotator's labels."""
-        return self.predict_with_sets(images)[1]
 
     @torch.inference_mode()
     def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -7,10 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..networks import Classifier
-from .base import Batch, Method, Problem, TrainingConfig, TrainingSet, unit_images
-
-LOOK_PIXELS = 500 * 64 * 64
-"""Pixels in a batch of a look at all training samples, at most: 500 images of 64 px."""
+from .base import Batch, Method, Problem, TrainingConfig, TrainingSet, images_at_once, unit_images
 
 
 class PairMethod(Method):
@@ -58,9 +55,8 @@ class PairMethod(Method):
         """Both networks' losses of all N training samples, without dropout, 2×N, and which have a label, bool N."""
         if self.training is None:
             raise RuntimeError("prepare must be called before training")
-        batch_size = max(1, min(500, LOOK_PIXELS // self.problem.image_size**2))
         losses, labelled = [], []
-        for batch in self.training.in_order(batch_size):
+        for batch in self.training.in_order(images_at_once(self.problem.image_size)):
             found = [self.sample_losses(logits, batch) for logits in self.outputs(batch.images)]
             losses.append(torch.stack([each for each, _ in found]))
             labelled.append(found[0][1])
@@ -76,13 +72,9 @@ class PairMethod(Method):
         """The mean of both networks' class probabilities, B×K."""
         return self.predict_with_sets(images)[0]
 
-    def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
-        """Each network's class probabilities B×K, as `<task>/first` and `<task>/second`."""
-        return self.predict_with_sets(images)[1]
-
     @torch.inference_mode()
     def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Both at once."""
+        """The mean by task, and each network's as `<task>/first` and `<task>/second`, all B×K."""
         first, second = (torch.softmax(logits, dim=1) for logits in self.outputs(images))
         return {self.task: (first + second) / 2}, dict(zip(self.heads, (first, second), strict=True))
 
@@ -90,6 +82,13 @@ class PairMethod(Method):
     def heads(self) -> dict[str, str]:
         """The two networks, both of the one task."""
         return {f"{self.task}/{name}": self.task for name in self.networks}
+
+    def step(self, name: str, loss: Tensor) -> Tensor:
+        """A step of one network's Adam; returns the loss, detached."""
+        self.optimizers[name].zero_grad()
+        loss.backward()
+        self.optimizers[name].step()
+        return loss.detach()
 
     def _network(self) -> Classifier:
         """A fresh network on the device."""

@@ -13,7 +13,7 @@ from ...core.config import option
 from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, similarity
 from ..networks import Decoder, Discriminator, Encoder
 from ..networks.encoder import LATENT, Encoding
-from .base import METHODS, Batch, LabelSetSpec, Method, Problem, Synthesis, TrainingConfig, Uses, unit_images
+from .base import METHODS, Batch, LabelSetSpec, Method, Problem, Synthesis, TrainingConfig, Uses, one_hot, unit_images
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,6 @@ class Proposed(Method):
         """Per task the mean over its label sets: of the softmaxes B×K, or of valence and arousal B×2."""
         return self.predict_with_sets(images)[0]
 
-    def predict_sets(self, images: Tensor) -> dict[str, Tensor]:
-        """Each head alone: probabilities B×K or values B×2, by the name of its label set."""
-        return self.predict_with_sets(images)[1]
-
     @torch.inference_mode()
     def predict_with_sets(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Both predictions from one pass of the encoder."""
@@ -189,7 +185,7 @@ class Proposed(Method):
         given = (
             batch.labels[label_set.name]
             if label_set.continuous
-            else _one_hot(batch.labels[label_set.name], label_set.width)
+            else one_hot(batch.labels[label_set.name], label_set.width)
             for label_set in self.sets
         )
         return tuple(
@@ -232,8 +228,3 @@ class Proposed(Method):
         for network in self.generator.values():
             self.peers.add_gradients(network.parameters())
         self.generator_optimizer.step()
-
-
-def _one_hot(labels: Tensor, classes: int) -> Tensor:
-    """B class ids as float32 B×K; torch's own looks at the labels' values first, which a device would be waited for."""
-    return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.get_default_dtype())

@@ -12,15 +12,14 @@ from ...core.config import option
 from ..losses import masked_mean
 from ..networks import Classifier
 from ..networks.encoder import Trunk
-from .base import METHODS, Batch, Problem, TrainingSet, Uses, unit_images
-from .classifier import ClassifierConfig, ClassifierMethod
+from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, unit_images
+from .classifier import ClassifierMethod
 
 
 @dataclass(frozen=True)
-class SCNConfig(ClassifierConfig):
+class SCNConfig(TrainingConfig):
     """Options of the Self-Cure Network; defaults are the paper's."""
 
-    gamma: float = 1.0  # no option here: there are no valence and arousal to weigh
     pretrain_epochs: int = option(
         5, "epochs of plain cross entropy on all label sets before importances are learned and used", low=0
     )

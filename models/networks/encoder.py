@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,7 +20,7 @@ LATENT = 100
 _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """A network from images to features, without the layers that read labels from them.
 
     Attributes:
@@ -30,9 +31,9 @@ class Trunk(nn.Module):
     features: int
     channels: int
 
+    @abstractmethod
     def maps(self, images: Tensor) -> Tensor:
         """The last feature maps that still have places, B×C×H×W, of images B×3×S×S in [-1, 1]."""
-        raise NotImplementedError
 
 
 class VGGTrunk(Trunk):
