@@ -70,7 +70,7 @@ perf: $(STAMP)
 
 # one compute thread a worker: two workers on two cores, and no more threads than cores
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

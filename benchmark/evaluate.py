@@ -56,9 +56,10 @@ def final_details(
 
     Returns:
         `confusion` and `class_f1` by categorical task; and by noisy categorical set `noise`: the estimated noise rate,
-        and with true labels the true one and the error of the estimated transition matrix (`noise_scores`).
+        and with true labels the true one and the error of the estimated transition matrix (`noise_scores`). And
+        `head_tasks`, the task of each head that is scored.
     """
-    by_task, _ = predictions(method, test_feed)
+    by_task, by_head = predictions(method, test_feed)
     truths = {
         task: test.labels[name]
         for task, name in choice.truth.items()
@@ -75,6 +76,7 @@ def final_details(
         "confusion": {task: confusion(by_task[task], labels).tolist() for task, labels in truths.items()},
         "class_f1": {task: class_f1(by_task[task], labels).tolist() for task, labels in truths.items()},
         "noise": noise,
+        "head_tasks": {name: method.heads[name] for name in by_head},
     }
 
 

@@ -124,7 +124,7 @@ def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> 
 
 def _row(plan: Plan, result: Mapping[str, Any], task: str, metric: str) -> list[str]:
     last, oracle, sets = result["last"], result["oracle"], plan.manifest.header.label_sets
-    heads = [scores[metric] for name, scores in last["heads"].items() if sets[name].task == task]
+    heads = [scores[metric] for name, scores in last["heads"].items() if result["head_tasks"][name] == task]
     # agreement is accuracy or CCC; an error has none
     names = [name for name in plan.choice.labels if sets[name].task == task and metric != "mse"]
     known = [value for value in (last["agreement"].get(name) for name in names) if value is not None]

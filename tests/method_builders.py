@@ -40,8 +40,14 @@ KINDS: dict[str, tuple[LabelSetSpec, ...]] = {
 }
 
 
+WEIGHTS_ONLY = ("proposed-no-joint", "proposed-no-marginal")
+"""`proposed` with other default weights of D's scores, and no code of their own."""
+
+
 def kinds_of(name: str) -> list[str]:
-    """The label sets that a method declares it can use."""
+    """The label sets that a method declares it can use; one kind where `proposed` has shown the others."""
+    if name in WEIGHTS_ONLY:
+        return ["three"]
     uses = METHODS[name].uses
     kinds = ["one"]
     if uses.labels == "chosen" and uses.several:

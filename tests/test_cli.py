@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 import resource
@@ -90,6 +91,17 @@ def test_bench_makes_the_manifest_where_there_is_none_and_says_so(here: Path) ->
     table = ran.output[ran.output.index("Test scores after the last epoch") :]
     assert [name in table for name in ("vgg-clean", "vgg-all", "vgg-majority")] == [True] * 3
     assert list(here.glob("runs/cifar10-comparison-*/comparison.png"))
+
+
+@pytest.mark.parametrize(("method", "head"), [("co-teaching", "class/first"), ("proposed", "class_flip20")])
+def test_the_table_has_the_first_head_of_a_label_set_or_of_a_network(
+    method: str, head: str, digits_manifest: Path, here: Path
+) -> None:
+    ran = noisyfer("bench", "--method", method, "--manifest", digits_manifest, *SMOKE)
+    assert ran.exit_code == 0, ran.output
+    result = json.loads(next(here.glob("runs/*/result.json")).read_text())
+    row = next(line for line in ran.output.splitlines() if "class accuracy" in line)
+    assert row.split("│")[5].strip() == f"{result['last']['heads'][head]['accuracy']:.4f}"
 
 
 def test_a_changed_configuration_is_said_to_be_a_new_folder(digits_manifest: Path, here: Path) -> None:
