@@ -173,11 +173,15 @@ def run_bench(plans: Sequence[Plan], watcher: Watcher | None = None, *, again: b
 
 
 def comparison_folder(plans: Sequence[Plan]) -> Path:
-    """Where the comparison of these runs goes: the same plans give the same folder."""
+    """Where the comparison of these runs goes."""
+    return runs_folder(plans, f"{plans[0].manifest.path.stem}-comparison-seed{plans[0].config.seed}")
+
+
+def runs_folder(plans: Sequence[Plan], stem: str) -> Path:
+    """A folder beside those of runs, for what is said of all of them: the same plans give the same folder."""
     names = "\n".join(plan.folder.path.name for plan in plans)
     digest = hashlib.sha256(names.encode()).hexdigest()[:8]
-    first = plans[0]
-    return first.folder.path.parent / f"{first.manifest.path.stem}-comparison-seed{first.config.seed}-{digest}"
+    return plans[0].folder.path.parent / f"{stem}-{digest}"
 
 
 def _filled(changes: Mapping[str, Any], protocol: str | None, preset: str) -> dict[str, Any]:

@@ -93,3 +93,42 @@ def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> 
     axes.xaxis.tick_top()
     axes.set_yticks([])
     save_figure(figure, path)
+
+
+SERIES = {
+    "cross_entropy": "Cross entropy with the training labels",
+    "adversarial_generator": "Adversarial loss of the generator",
+    "adversarial_discriminator": "Loss of the discriminator",
+}
+
+
+def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Curves of a table's systems over epochs: a row of panels for each manifest and number of label sets, a column
+    for the test score and each of `SERIES` that a method reports; the mean over seeds, and from the lowest to the
+    highest seed as a band (paper, Fig. 3, S5 and S6).
+
+    Args:
+        path: the picture.
+        runs: finished ones, of a document that `evidence.gather` made.
+    """
+    groups: dict[tuple[str, int], dict[str, list[Mapping[str, Any]]]] = {}
+    for run in runs:
+        group = groups.setdefault((run["manifest"]["name"], len(run["labels"])), {})
+        group.setdefault(run["system"], []).append(run["curves"])
+    score = next(name for name in runs[0]["curves"] if name.endswith((" accuracy", " ccc")))
+    columns = {score: f"Test {score.replace('_', ' ')}"}
+    columns |= {name: title for name, title in SERIES.items() if any(name in run["curves"] for run in runs)}
+    figure = new_figure(5.5 * len(columns), 4.2 * len(groups))
+    panels = figure.subplots(len(groups), len(columns), squeeze=False)
+    for ((manifest, sets), systems), row in zip(groups.items(), panels, strict=True):
+        for axes, (name, title) in zip(row, columns.items(), strict=True):
+            for place, (system, curves) in enumerate(systems.items()):
+                found = np.array([curve[name] for curve in curves if name in curve], dtype=float)
+                if len(found):
+                    colour = f"C{place}" if place < 10 else "black"
+                    epochs = curves[0]["epoch"]
+                    axes.plot(epochs, found.mean(axis=0), color=colour, label=system)
+                    axes.fill_between(epochs, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
+            where = f", {manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
+            label_axes(axes, title + where, "share" if name == score else "mean over the epoch")
+    save_figure(figure, path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     "--method",
     "methods",
     multiple=True,
-    required=True,
     metavar="NAME",
     help="A name of 'noisyfer methods', a comma list, or 'all'. May be repeated.",
+)
+@click.option(
+    "--table",
+    metavar="NAME",
+    help="All runs of a table over --seeds: 1, 2, 3 (the paper's), further, noise or lambda; with --method only rows "
+    "of these methods.",
 )
 @click.option(
     "--manifest",
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--arch", metavar="NAME", help="The encoder: vgg, or a model of timm such as resnet18.  [default: vgg]")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
+@click.option("--seeds", metavar="N,…", help="Seeds of a --table.  [default: 0]")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
 @click.option("--lambda", "lambda_", metavar="X", help="λ, weight of the adversarial part (proposed).")
 @click.option(
@@ -64,10 +70,18 @@ if TYPE_CHECKING:
     "--devices", default=1, show_default=True, metavar="N", help="Processes that share every batch, a GPU each."
 )
 @click.option("--strategy", default="auto", show_default=True, help="How several devices work together: auto, ddp.")
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs of a --table side by side, on as many GPUs or threads.",
+)
 @click.option("--again", is_flag=True, help="Start over where a run is finished or under way.")
 @sentences
 def command(
     methods: tuple[str, ...],
+    table: str | None,
     manifest: Path | None,
     protocol: str | None,
     labels: str | None,
@@ -75,6 +89,7 @@ def command(
     init: Path | None,
     arch: str | None,
     seed: int,
+    seeds: str | None,
     epochs: str | None,
     lambda_: str | None,
     changes: tuple[str, ...],
@@ -83,6 +98,7 @@ def command(
     device: str,
     devices: int,
     strategy: str,
+    jobs: int,
     again: bool,
 ) -> None:
     """Train methods on noisy labels and score them on clean ones.
@@ -96,36 +112,99 @@ def command(
       noisyfer bench --method vgg-clean,vgg-majority,vgg-all,proposed --preset small
       noisyfer bench --method proposed --labels class_flip40 --lambda 0.3 --set start_epoch=8
       noisyfer bench --method vgg-all,proposed --protocol raf-base --manifest data_manifests/raf_by_affectnet.parquet
+      noisyfer bench --table 1 --seeds 0,1,2 --jobs 2
     """
-    from ..benchmark.bench import check_request, dataset_root, open_or_make, plan_bench, run_bench
-    from ..benchmark.present import Display, print_options, print_table
     from ..core.config import parse_settings
 
     settings = parse_settings(changes)
     short = {"epochs": epochs, "lambda": lambda_, "arch": arch}
     settings |= {name: value for name, value in short.items() if value is not None}
+    common = {"preset": preset, "changes": settings, "out": out, "device": device, "init": init, "devices": devices}
     names = comma_list(methods)
-    check_request(names, preset, settings, device, protocol, devices, strategy)
+    if table is not None:
+        _refuse_beside_table(labels, seed)
+        _bench_table(table, seeds, jobs, strategy, names, manifest, data, protocol, again, common)
+        return
+    if seeds is not None or jobs != 1:
+        raise click.UsageError("--seeds and --jobs belong to a --table; of single runs there is --seed.")
+    if not names:
+        raise click.UsageError("Missing option '--method' or '--table'.")
+    _bench_methods(names, comma_list(labels), seed, strategy, manifest, data, protocol, again, common)
+
+
+def _bench_methods(
+    names: list[str],
+    labels: list[str],
+    seed: int,
+    strategy: str,
+    manifest: Path | None,
+    data: Path | None,
+    protocol: str | None,
+    again: bool,
+    common: dict[str, Any],
+) -> None:
+    from ..benchmark.bench import check_request, dataset_root, open_or_make, plan_bench, run_bench
+    from ..benchmark.present import Display, print_options, print_table
+
+    check_request(names, common["preset"], common["changes"], common["device"], protocol, common["devices"], strategy)
     opened = open_or_make(manifest, data, click.echo)
-    plans = plan_bench(
-        opened,
-        names,
-        preset=preset,
-        protocol=protocol,
-        labels=comma_list(labels),
-        seed=seed,
-        changes=settings,
-        out=out,
-        device=device,
-        root=dataset_root(opened, data),
-        init=init,
-        devices=devices,
-    )
+    root = dataset_root(opened, data)
+    plans = plan_bench(opened, names, protocol=protocol, labels=labels, seed=seed, root=root, **common)
     _announce(plans)
     print_options(plans)
     with Display() as display:
         results = run_bench(plans, display, again=again)
     print_table(plans, results)
+
+
+def _refuse_beside_table(labels: str | None, seed: int) -> None:
+    if labels is not None:
+        raise click.UsageError("A --table chooses the label sets of its rows; leave out --labels.")
+    if seed:
+        raise click.UsageError("A --table takes --seeds, such as --seeds 0,1,2; leave out --seed.")
+
+
+def _bench_table(
+    table: str,
+    seeds: str | None,
+    jobs: int,
+    strategy: str,
+    names: list[str],
+    manifest: Path | None,
+    data: Path | None,
+    protocol: str | None,
+    again: bool,
+    common: dict[str, Any],
+) -> None:
+    from ..benchmark.evidence import gather, store, systems
+    from ..benchmark.grid import run_grid
+    from ..benchmark.present_table import GridDisplay, print_systems
+    from ..benchmark.tables import plan_table, table_folder
+    from ..training.parallel import check_strategy
+
+    check_strategy(strategy)
+    chosen = _whole_numbers("seeds", comma_list(seeds) or ["0"])
+    if jobs < 1:
+        raise click.BadParameter("at least one run must be under way", param_hint="--jobs")
+    runs = plan_table(
+        table, chosen, methods=names, manifest=manifest, data=data, protocol=protocol, say=click.echo, **common
+    )
+    _announce([run.plan for run in runs])
+    folder = table_folder(table, runs)
+    with GridDisplay(runs) as display:
+        outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=display.heed)
+    document = gather(table, protocol, runs, outcomes)
+    store(folder, document)
+    print_systems(document["title"], systems(document), folder)
+    if any(outcome.failure for outcome in outcomes):
+        raise click.ClickException("Some runs failed; the same command tries them again.")
+
+
+def _whole_numbers(name: str, texts: list[str]) -> list[int]:
+    for text in texts:
+        if not text.isdecimal():
+            raise click.BadParameter(f"'{text}' is not a whole number of at least 0", param_hint=f"--{name}")
+    return [int(text) for text in texts]
 
 
 def _announce(plans: list[Plan]) -> None:

@@ -95,3 +95,37 @@ def test_multi_task_vgg_descends_the_cross_entropy_plus_gamma_times_one_minus_cc
     for name, parameter in network.named_parameters():
         size = gradients[name].abs().max().item()
         torch.testing.assert_close(parameter.grad.double(), gradients[name], rtol=1e-2, atol=2e-3 * size)
+
+
+def test_label_sets_that_share_the_trunk_alone_have_a_head_each() -> None:
+    sets = (*CLASSES, AFFECT)
+    method = build("vgg-all", sets, share="trunk", gamma=0.5)
+    network = method.networks["classifier"]
+    without_dropout(network)
+    weights = oracles.leaves(network.state_dict())
+    mask = torch.arange(ROWS) % 3 > 0
+    masks = {one.name: mask for one in sets} | {CLASSES[1].name: torch.zeros(ROWS, dtype=torch.bool)}
+    batch = dataclasses.replace(make_batch(sets), masks=masks)
+    outputs = oracles.classifier(weights, batch.images.double() / 127.5 - 1)
+    heads = dict(zip((one.name for one in sets), outputs.split([10, 10, 10, 2], dim=1), strict=True))
+
+    by_task, by_set = method.predict_with_sets(batch.images)
+    softened = [oracles.softmax(heads[one.name]) for one in CLASSES]
+    for one, wanted in zip(CLASSES, softened, strict=True):
+        torch.testing.assert_close(by_set[one.name].double(), wanted, rtol=0, atol=1e-5)
+    torch.testing.assert_close(by_task["class"].double(), sum(softened) / 3, rtol=0, atol=1e-5)
+    torch.testing.assert_close(by_task["va"].double(), heads[AFFECT.name], rtol=0, atol=1e-5)
+    torch.testing.assert_close(method.predict(batch.images)["class"], by_task["class"])
+
+    told = method.update(batch)
+    # the second set labels nothing here
+    losses = [
+        oracles.cross_entropy(heads[CLASSES[place].name], batch.labels[CLASSES[place].name].tolist(), mask.tolist())
+        for place in (0, 2)
+    ]
+    apart = oracles.similarity(heads[AFFECT.name], batch.labels[AFFECT.name].double(), mask.tolist())
+    assert told["loss"].item() == pytest.approx((sum(losses) / 2 + 0.5 * apart).item(), rel=1e-4)
+    gradients = oracles.gradients(sum(losses) / 2 + 0.5 * apart, weights)
+    for name, parameter in network.named_parameters():
+        size = gradients[name].abs().max().item()
+        torch.testing.assert_close(parameter.grad.double(), gradients[name], rtol=1e-2, atol=2e-3 * size)

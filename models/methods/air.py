@@ -16,7 +16,10 @@ from .classifier import ClassifierMethod
 
 @dataclass(frozen=True)
 class AIRConfig(TrainingConfig):
-    """Options of the auxiliary image regularizer; λ and ρ are those of the authors' CIFAR-10 runs."""
+    """Options of the auxiliary image regularizer; λ and ρ (theirs by ten classes) are of the authors' CIFAR-10 runs.
+
+    All of these have λ = 10 and start at ρ = 10, most grow it by 1.1 up to 100.
+    """
 
     pretrain_epochs: int = option(
         8, "epochs of cross entropy on all label sets, before the network is frozen and its last layer replaced", low=1

@@ -46,7 +46,7 @@ class ClassifierMethod(Method):
         """One step of Adam on the sum over tasks of the mean loss of their label sets."""
         self.network.train()
         outputs = self.peers.gather(self.network(unit_images(batch.images)))
-        loss, told = self.loss(self.by_task(outputs), self._whole(batch))
+        loss, told = self.loss(self.by_head(outputs), self._whole(batch))
         self.step(loss)
         return {"loss": loss.detach(), **told}
 
@@ -54,14 +54,15 @@ class ClassifierMethod(Method):
         """The loss of a batch, and each task's detached, as `cross_entropy` or `similarity` of all tasks of a kind.
 
         Args:
-            outputs: by task, logits B×K or values B×2.
+            outputs: by head, logits B×K or values B×2.
             batch: its labels.
         """
         total = torch.zeros((), device=self.device)
         told: dict[str, Tensor] = {}
-        for task, sets in self.tasks.items():
+        for sets in self.tasks.values():
             masks = [batch.masks[found.name] for found in sets]
-            loss = mean_over_sets([self._loss_of_set(outputs[task], found, batch) for found in sets], masks)
+            losses = [self._loss_of_set(outputs[self.head_of(found)], found, batch) for found in sets]
+            loss = mean_over_sets(losses, masks)
             total = total + (self.config.gamma * loss if sets[0].continuous else loss)
             name = "similarity" if sets[0].continuous else "cross_entropy"
             told[name] = told.get(name, 0) + loss.detach()
@@ -89,6 +90,14 @@ class ClassifierMethod(Method):
         """By task, class probabilities B×K or valence and arousal B×2."""
         self.network.eval()
         return self.probabilities(self.by_task(self.network(unit_images(images))))
+
+    def by_head(self, outputs: Tensor) -> dict[str, Tensor]:
+        """The outputs B×W by the names of the heads, which are the tasks' unless a method has others."""
+        return self.by_task(outputs)
+
+    def head_of(self, label_set: LabelSetSpec) -> str:
+        """The name of the head that learns from a label set."""
+        return label_set.task
 
     def by_task(self, outputs: Tensor) -> dict[str, Tensor]:
         """The head's outputs B×W by task, B×K or B×2."""

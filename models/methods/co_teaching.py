@@ -20,7 +20,7 @@ ESTIMATION_EPOCH = 2
 
 @dataclass(frozen=True)
 class CoTeachingConfig(TrainingConfig):
-    """Options of Co-teaching; defaults are the paper's."""
+    """Options of Co-teaching; the ramp's defaults are those of the authors' code."""
 
     noise_rate: float = option(
         0.0, "τ, share of samples that are left out in the end; 0 estimates it without clean labels", low=0, high=0.99
@@ -34,17 +34,19 @@ class CoTeaching(PairMethod):
     """Two networks that hand each other the samples of a batch with the smallest losses.
 
     ℓ_i = mean of the cross entropies of sample i over the sets that label it
-    R(T) = 1 − τ·min(T^c/T_k, 1)                              share kept after T epochs (Algorithm 1, line 8; Sec. 4)
-    D_f = the ⌈R(T)·n⌉ samples of a batch with the smallest ℓ of network f, D_g those of g (lines 4 and 5)
-    f steps on mean_{D_g} ℓ(f), g on mean_{D_f} ℓ(g)          (lines 6 and 7)
+    R(T) = 1 − τ·min(T^c/T_k, 1)                              share kept after T epochs
+    D_f = the ⌈R(T)·n⌉ samples of a batch with the smallest ℓ of network f, D_g those of g
+    f steps on mean_{D_g} ℓ(f), g on mean_{D_f} ℓ(g)
 
     n counts the batch's samples that any set labels; the others are never selected. The networks differ in their
     initial weights and dropout. The mean of both networks' probabilities predicts, and each is scored as well.
 
     Choices: the paper has one label a sample and a known τ. Where it is not given it is the mean of the sets' rates
     as their agreement tells them. With one set, or sets that share no sample, it is estimated after two epochs from
-    all labelled samples' losses (the mean of both networks', without dropout); until then every sample is kept. The
-    authors' code starts at R = 1 too, but has all of τ after T_k − 1 epochs, and rounds R·n down.
+    all labelled samples' losses (the mean of both networks', without dropout); until then every sample is kept. In
+    the authors' code the share left out grows from τ^c/(T_k − 1) in the first epoch of training (its schedule starts at
+    0 in an epoch that only evaluates) to τ^c in epoch T_k − 1 and is τ thereafter; with c = 1 it has all of τ two
+    epochs before ours. It rounds R·n down.
     """
 
     paper = "Han, Yao, Yu, Niu, Xu, Hu, Tsang & Sugiyama, NeurIPS 2018"

@@ -36,7 +36,7 @@ class CrowdLayer(ClassifierMethod):
     """Crowd layer: a matrix for each label set on top of the network's class probabilities, learned with it.
 
     σ = softmax(z)                                    the bottleneck, which predicts
-    a_r = W_r·σ                                       what set r says, W_r K×K (Sec. 3; the paper's MW)
+    a_r = W_r·σ                                       what set r says, W_r K×K (the paper's MW)
     L = mean over sets of −mean log softmax(a_r)_ỹ    over the samples that set r labels
 
     W_r starts as the identity, has no bias and no constraint, and Adam learns it together with the network.

@@ -17,7 +17,7 @@ from .pair import PairMethod
 
 @dataclass(frozen=True)
 class DivideMixConfig(TrainingConfig):
-    """Options of DivideMix; defaults are the paper's for CIFAR-10."""
+    """Options of DivideMix; defaults are those of the authors' code for CIFAR-10."""
 
     pretrain_epochs: int = option(10, "epochs of plain cross entropy on all label sets before samples are split", low=0)
     clean_threshold: float = option(
@@ -43,14 +43,14 @@ class Terms:
 class DivideMix(PairMethod):
     """Splits samples by a mixture on their losses, and learns the rest from guessed targets and mixed images.
 
-    w_i = p(lower component | ℓ_i)                 two Gaussians on the other network's losses, each epoch (Sec. 3.1)
-    ŷ_i = sharpen(w_i·y_i + (1 − w_i)·p_i, T)      where w_i > τ: refined by this network (eq. 3 and 4)
-    q̂_i = sharpen((p¹_i + p²_i)/2, T)              elsewhere: guessed by both (eq. 5 and 6)
-    l' = max(l, 1 − l), l ~ Beta(α, α)             MixUp of images and targets with any partner (eq. 8)
-    L_X = −mean Σ_c ŷ_c·log p_c                    over rows whose first image keeps its labels (eq. 9)
-    L_U = mean mean_c (q̂_c − p_c)²                 over the other rows (eq. 10)
-    L_reg = Σ_c π_c·log(π_c / p̄_c), π_c = 1/K      p̄ the batch's mean prediction (eq. 11)
-    L = L_X + λ_u·L_U + λ_r·L_reg                  (eq. 12)
+    w_i = p(lower component | ℓ_i)                 two Gaussians on the other network's losses, each epoch
+    ŷ_i = sharpen(w_i·y_i + (1 − w_i)·p_i, T)      where w_i > τ: refined by this network
+    q̂_i = sharpen((p¹_i + p²_i)/2, T)              elsewhere: guessed by both
+    l' = max(l, 1 − l), l ~ Beta(α, α)             MixUp of images and targets with any partner
+    L_X = −mean Σ_c ŷ_c·log p_c                    over rows whose first image keeps its labels
+    L_U = mean mean_c (q̂_c − p_c)²                 over the other rows
+    L_reg = Σ_c π_c·log(π_c / p̄_c), π_c = 1/K      p̄ the batch's mean prediction
+    L = L_X + λ_u·L_U + λ_r·L_reg
 
     y_i is the mean of the one-hot labels of the sets that label the sample, ℓ_i the mean of their cross entropies; a
     sample without a label has w = 0.
@@ -149,7 +149,7 @@ class DivideMix(PairMethod):
 
 
 def loss_terms(logits: Tensor, targets: Tensor, keeps: Tensor) -> Terms:
-    """L_X, L_U and L_reg (eq. 9 to 11); the first two are 0 where no row counts for them.
+    """L_X, L_U and L_reg; the first two are 0 where no row counts for them.
 
     Args:
         logits: B×K, of mixed images.
@@ -178,7 +178,7 @@ def mean_label(labels: Tensor, masks: Tensor, classes: int) -> Tensor:
 
 
 def sharpen(chances: Tensor, temperature: float) -> Tensor:
-    """p^(1/T), divided by its sum over classes, B×K (eq. 4 and 6)."""
+    """p^(1/T), divided by its sum over classes, B×K."""
     # divided by the greatest first, so that no power of all is 0
     powers = (chances / chances.amax(dim=1, keepdim=True)) ** (1 / temperature)
     return powers / powers.sum(dim=1, keepdim=True)

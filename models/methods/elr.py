@@ -19,7 +19,7 @@ SMALLEST = 1e-4
 
 @dataclass(frozen=True)
 class ELRConfig(ClassifierConfig):
-    """Options of early-learning regularization; defaults are the paper's for CIFAR-10."""
+    """Options of early-learning regularization; defaults are those of the authors' code for CIFAR-10."""
 
     target_momentum: float = option(
         0.7, "β, how much of an image's running target stays when it is seen again", low=0, high=1
@@ -34,7 +34,7 @@ class ELR(ClassifierMethod):
     L = CE(p, ỹ) + λ·mean log(1 − ⟨t, p⟩)               p = softmax(z); mean over the label sets of both terms
     t ← β·t + (1 − β)·p / Σ_k p_k                       per sample, before the loss, without gradient; t = 0 at first
 
-    (the paper's L_ELR and its targets by temporal ensembling, Sec. 4). The regularizer grows more negative the more p
+    (the paper's L_ELR and its targets by temporal ensembling). The regularizer grows more negative the more p
     agrees with t: once the network has learned the easy samples, its slope cancels that of wrong labels' cross entropy.
 
     Choices: all label sets of a task share one head and so one prediction, which makes targets of each set the same

@@ -46,9 +46,9 @@ class ForwardConfig(ClassifierConfig):
 class Forward(RobustMethod):
     """Passes predictions through each label set's transition matrix before they are compared with its labels.
 
-    ℓ→ = −log Σ_i T_iỹ·p_i                    p the prediction of the true class (eq. 6 and 7 of the paper)
-    x̄_i = argmax_x P(ỹ = i | x)               the anchor point of class i (eq. 12)
-    T̂_ij = P(ỹ = j | x̄_i)                     (eq. 13)
+    ℓ→ = −log Σ_i T_iỹ·p_i                    the paper's forward loss, p the prediction of the true class
+    x̄_i = argmax_x P(ỹ = i | x)               the anchor point of class i
+    T̂_ij = P(ỹ = j | x̄_i)                     the estimate
 
     T is K×K, row the true class, column the label, one for each label set. Losses are averaged over a set's labelled
     samples, then over a task's sets. Valence and arousal keep γ·(1 − CCC).
@@ -59,9 +59,10 @@ class Forward(RobustMethod):
 
     Choices: a set's P(ỹ | x) needs an output of its own, so an estimating network has a further linear head for each
     label set, trained on that set's labels in the pretraining only; the heads that predict learn from all sets. As
-    the paper does for CIFAR-10, the anchor is not the maximum, which one odd image decides, but at a high percentile
-    (97). With classes rarer than 3 % of the images raise `anchor_percentile`. The authors train a second network
-    from scratch after the estimate; here one run has one network and one number of epochs.
+    in the authors' code for CIFAR-10, the anchor is not the maximum, which one odd image decides, but at a high
+    percentile (97; for CIFAR-100 their code takes the maximum). With classes rarer than 3 % of the images raise
+    `anchor_percentile`. The authors train a second network from scratch after the estimate; here one run has one
+    network and one number of epochs.
     """
 
     paper = "Patrini, Rozza, Menon, Nock & Qu, CVPR 2017"
@@ -178,7 +179,7 @@ def log_noisy(logits: Tensor, transition: Tensor) -> Tensor:
 
 
 def anchor_transition(probabilities: Tensor, percentile: float) -> Tensor:
-    """T̂ (eq. 12 and 13): its row i is the prediction for the image at a percentile of class i's probability.
+    """T̂: its row i is the prediction for the image at a percentile of class i's probability.
 
     Args:
         probabilities: N×K, P(ỹ | x) of each image.

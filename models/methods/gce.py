@@ -27,7 +27,7 @@ class GCEConfig(ClassifierConfig):
 class GCE(RobustMethod):
     """Replaces the cross entropy by (1 − p^q)/q, whose gradient is weaker on labels that the network finds unlikely.
 
-    L_q = (1 − p_ỹ^q)/q                        (eq. 6 of the paper; its gradient is the cross entropy's times p_ỹ^q)
+    L_q = (1 − p_ỹ^q)/q                        the paper's L_q; its gradient is the cross entropy's times p_ỹ^q
 
     Averaged over a set's labelled samples, then over a task's sets. Valence and arousal keep γ·(1 − CCC).
 

@@ -18,6 +18,7 @@ DIAGONAL = 0.99
 """Of each annotator's first matrix; the rest of a row is shared equally."""
 
 WEIGHT_DECAY = 5e-4
+"""Of the authors' solver; their layers double it for weights and have none for biases."""
 MOMENTUM = 0.9
 DECAY_POWER = 1.5
 SMALLEST = 1e-7

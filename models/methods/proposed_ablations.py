@@ -1,4 +1,4 @@
-"""The paper's ablations of `proposed` (Tables 3 and 4): without the joint score, the marginal scores, the decoder."""
+"""The paper's ablations of `proposed` (Table 3): without the joint score, the marginal scores, the decoder."""
 
 from __future__ import annotations
 

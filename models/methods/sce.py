@@ -22,7 +22,7 @@ LOG_NO_PROBABILITY = math.log(1e-7)
 
 @dataclass(frozen=True)
 class SCEConfig(ClassifierConfig):
-    """Options of symmetric cross entropy; defaults are the paper's for CIFAR-10."""
+    """Options of symmetric cross entropy; defaults are those of the authors' CIFAR-10 run."""
 
     forward_weight: float = option(0.1, "α, weight of the cross entropy of labels", low=0)
     reverse_weight: float = option(1.0, "β, weight of the reverse cross entropy, which tolerates noise", low=0)
@@ -32,9 +32,9 @@ class SCEConfig(ClassifierConfig):
 class SCE(RobustMethod):
     """Adds to the cross entropy its reverse, with label and prediction exchanged, which wrong labels disturb less.
 
-    ℓ_ce = −Σ_k q_k·log p_k                    q the one-hot label, p the prediction (eq. 2 of the paper)
-    ℓ_rce = −Σ_k p_k·log q_k = −A·Σ_{k≠ỹ} p_k   with log 0 = A < 0 (eq. 5)
-    ℓ_sl = α·ℓ_ce + β·ℓ_rce                    (eq. 7)
+    ℓ_ce = −Σ_k q_k·log p_k                    q the one-hot label, p the prediction
+    ℓ_rce = −Σ_k p_k·log q_k = −A·Σ_{k≠ỹ} p_k   the reverse, with log 0 = A < 0
+    ℓ_sl = α·ℓ_ce + β·ℓ_rce                    the paper's symmetric loss
 
     Averaged over a set's labelled samples, then over a task's sets. Valence and arousal keep γ·(1 − CCC).
 

@@ -18,7 +18,7 @@ from .classifier import ClassifierMethod
 
 @dataclass(frozen=True)
 class SCNConfig(TrainingConfig):
-    """Options of the Self-Cure Network; defaults are the paper's."""
+    """Options of the Self-Cure Network; defaults are those of the authors' code, which has no `pretrain_epochs`."""
 
     pretrain_epochs: int = option(
         5, "epochs of plain cross entropy on all label sets before importances are learned and used", low=0
@@ -54,16 +54,16 @@ class ImportanceClassifier(Classifier):
 class SCN(ClassifierMethod):
     """Weighs logits by a learned importance, separates high from low importances, and changes labels of low ones.
 
-    α = σ(w_α·x + b_α)                                   importance of an image with features x (eq. 1)
-    L_WCE = −mean log softmax(α·z)_ỹ                     logit-weighted cross entropy (eq. 2), mean over sets
-    L_RR = max(0, δ₁ − (ᾱ_high − ᾱ_low))                 rank regularization (eq. 3 and 4)
+    α = σ(w_α·x + b_α)                                   importance of an image with features x
+    L_WCE = −mean log softmax(α·z)_ỹ                     logit-weighted cross entropy, mean over sets
+    L_RR = max(0, δ₁ − (ᾱ_high − ᾱ_low))                 rank regularization
     L = L_WCE + w·L_RR
 
     A batch's images are ranked by α; the first ⌊β·B⌋ of them are the high group (at least one image on either side).
-    From epoch `relabel_epoch` on, a label in the low group becomes the most probable class where P_max − P_ỹ > δ₂
-    (eq. 5), for each label set by itself; the changed labels stay.
+    From epoch `relabel_epoch` on, a label in the low group becomes the most probable class where P_max − P_ỹ > δ₂,
+    for each label set by itself; the changed labels stay.
 
-    Choices: the paper's L = γ·L_RR + (1 − γ)·L_WCE with γ = 0.5 is, up to a factor, w = 1, and that is what the
+    Choices: the paper's L = γ·L_RR + (1 − γ)·L_WCE is, up to a factor, ours with w = γ/(1 − γ); w = 1 is what the
     authors' code has. The code changes labels in both groups; here the low one only, as the paper says. Sets share an
     image's importance. The prediction is softmax(α·z), as in the code. The paper starts from a network that knows
     faces. On random weights L_RR has the largest gradient and shapes features that do not tell classes apart yet: on
@@ -158,7 +158,7 @@ def weighted(outputs: Tensor) -> Tensor:
 
 
 def rank_loss(importance: Tensor, high: Tensor, margin: float) -> Tensor:
-    """max(0, δ₁ − (ᾱ_high − ᾱ_low)) (eq. 3 and 4); 0 where a group is empty.
+    """max(0, δ₁ − (ᾱ_high − ᾱ_low)); 0 where a group is empty.
 
     Args:
         importance: B, in [0, 1].

@@ -1,0 +1,255 @@
+"""The runs of a table in one small file, and what it says of each system: mean and spread over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from .. import __version__
+from ..core.config import to_dict
+from ..core.errors import UserError
+from ..core.files import finite, read_json, whole_file, write_json
+from .grid import Outcome
+from .tables import TableRun, find_table
+
+DIGITS = 5
+"""Decimals of scores and losses that are kept."""
+
+SHOWN = ("accuracy", "ccc", "mse")
+"""The scores that a table has a column for, in this order."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of one system over its seeds.
+
+    Attributes:
+        task: e.g. `class`.
+        metric: one of `SHOWN`.
+        last: after the last epoch, a value a seed.
+        oracle: at the best epoch by test labels, a value a seed.
+        first_head: of the first label set's head alone, a value a seed; empty where the method has no such heads.
+        published: the paper's figure as a share, None where it has none.
+    """
+
+    task: str
+    metric: str
+    last: tuple[float, ...]
+    oracle: tuple[float, ...]
+    first_head: tuple[float, ...]
+    published: float | None
+
+
+@dataclass(frozen=True)
+class System:
+    """What a table says of one system.
+
+    Attributes:
+        name: of the row.
+        method: a registered name.
+        scores: by task and metric.
+        noisy: agreement with the noisy labels of training images after the last epoch, a value a seed.
+        true: agreement with their true labels, a value a seed; empty where they are not known.
+        minutes: of training, a value a seed.
+        memory: peak, MiB, a value a seed.
+        failures: sentences of runs that failed.
+    """
+
+    name: str
+    method: str
+    scores: tuple[Score, ...]
+    noisy: tuple[float, ...]
+    true: tuple[float, ...]
+    minutes: tuple[float, ...]
+    memory: tuple[float, ...]
+    failures: tuple[str, ...]
+
+
+def gather(name: str, protocol: str | None, runs: Sequence[TableRun], outcomes: Sequence[Outcome]) -> Any:
+    """The document of a table: configuration, result and curves of every run, without pictures and checkpoints."""
+    return finite(
+        {
+            "table": name,
+            "title": find_table(name).title,
+            "protocol": protocol or "",
+            "preset": runs[0].plan.config.preset,
+            "created_by": __version__,
+            "runs": [_run(run, outcome) for run, outcome in zip(runs, outcomes, strict=True)],
+        }
+    )
+
+
+def _run(run: TableRun, outcome: Outcome) -> dict[str, Any]:
+    plan = run.plan
+    found: dict[str, Any] = {
+        "system": run.row.system,
+        "method": run.row.method,
+        "published": run.row.published,
+        "seed": plan.config.seed,
+        "labels": list(plan.config.labels),
+        "manifest": {"name": plan.manifest.path.name, "sha256": plan.manifest.fingerprint},
+        "settings": to_dict(plan.config.settings),
+        "options": to_dict(plan.config.options),
+    }
+    if outcome.result is None:
+        return found | {"failure": outcome.failure}
+    rows = [json.loads(line) for line in plan.folder.metrics.read_text(encoding="utf-8").splitlines()]
+    machine = read_json(plan.folder.config)["machine"]
+    return found | {"machine": machine, "result": _rounded(outcome.result), "curves": _curves(rows)}
+
+
+def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Scores, losses and agreement by epoch, each under a name of its own."""
+    curves: dict[str, list[Any]] = {"epoch": [row["epoch"] for row in rows]}
+    for place, row in enumerate(rows):
+        values = {f"{task} {metric}": row["test"][task].get(metric) for task in row["test"] for metric in SHOWN}
+        values |= row["losses"] | {f"agrees {name}": value for name, value in row["agreement"].items()}
+        for name, value in values.items():
+            if value is not None:
+                curves.setdefault(name, [None] * len(rows))[place] = _rounded(value)
+    return curves
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, Mapping):
+        return {key: _rounded(each) for key, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def read_evidence(path: Path) -> dict[str, Any]:
+    """A document that `gather` made.
+
+    Raises:
+        UserError: it cannot be read, or is no such document.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict) or not {"table", "title", "protocol", "runs"} <= set(found):
+        raise UserError(f"{path} is no table of 'noisyfer bench --table'.")
+    return found
+
+
+def systems(document: Mapping[str, Any]) -> list[System]:
+    """What a document says of each system, in the order of its rows."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for run in document["runs"]:
+        by_name.setdefault(run["system"], []).append(run)
+    return [_system(name, runs, document["protocol"]) for name, runs in by_name.items()]
+
+
+def _system(name: str, runs: Sequence[Mapping[str, Any]], protocol: str) -> System:
+    results = [run["result"] for run in runs if "result" in run]
+    published = runs[0]["published"].get(protocol, {})
+    scores = []
+    for task, values in results[0]["last"]["test"].items() if results else ():
+        for metric in (metric for metric in SHOWN if metric in values):
+            figure = published.get(metric)
+            scores.append(
+                Score(
+                    task,
+                    metric,
+                    tuple(result["last"]["test"][task][metric] for result in results),
+                    tuple(result["oracle"]["test"][task][metric] for result in results),
+                    tuple(value for result in results for value in _first_head(result, task, metric)),
+                    figure / 100 if figure is not None and metric == "accuracy" else figure,
+                )
+            )
+    return System(
+        name,
+        runs[0]["method"],
+        tuple(scores),
+        tuple(value for run in runs if "result" in run for value in _agreement(run, noisy=True)),
+        tuple(value for run in runs if "result" in run for value in _agreement(run, noisy=False)),
+        tuple(result["seconds"]["training"] / 60 for result in results),
+        tuple(result["peak_memory_mib"] for result in results),
+        tuple(f"seed {run['seed']}: {run['failure']}" for run in runs if "failure" in run),
+    )
+
+
+def _first_head(result: Mapping[str, Any], task: str, metric: str) -> list[float]:
+    heads = result["last"]["heads"]
+    return [heads[name][metric] for name in heads if result["head_tasks"][name] == task][:1]
+
+
+def _agreement(run: Mapping[str, Any], *, noisy: bool) -> list[float]:
+    """With the true labels of the first task, or the mean over the noisy sets."""
+    result, agreement = run["result"], run["result"]["last"]["agreement"]
+    names = run["labels"] if noisy else list(result["truth"].values())[:1]
+    known = [agreement[name] for name in names if agreement.get(name) is not None]
+    return [mean(known)] if known else []
+
+
+def spread(values: Sequence[float], digits: int, scale: float = 1.0) -> str:
+    """Mean ± sample standard deviation; the value alone where there is one, a dash where there is none."""
+    if not values:
+        return "–"
+    scaled = [value * scale for value in values]
+    text = f"{mean(scaled):.{digits}f}"
+    return f"{text} ± {stdev(scaled):.{digits}f}" if len(scaled) > 1 else text
+
+
+HEADINGS = (
+    "system",
+    "method",
+    "score",
+    "last epoch",
+    "first head",
+    "oracle",
+    "paper",
+    "agrees noisy",
+    "agrees true",
+    "seeds",
+    "minutes",
+    "MiB",
+)
+
+
+def cells(found: Sequence[System]) -> list[list[str]]:
+    """The table's cells under `HEADINGS`, accuracies in %, a row a system, task and metric."""
+    rows = []
+    for system in found:
+        for score in system.scores:
+            digits, scale = (2, 100.0) if score.metric == "accuracy" else (3, 1.0)
+            rows.append(
+                [
+                    system.name,
+                    system.method,
+                    f"{score.task} {score.metric}",
+                    spread(score.last, digits, scale),
+                    spread(score.first_head, digits, scale),
+                    spread(score.oracle, digits, scale),
+                    "–" if score.published is None else f"{score.published * scale:.{digits}f}",
+                    spread(system.noisy, 3),
+                    spread(system.true, 3),
+                    str(len(score.last)),
+                    spread(system.minutes[:1] if len(system.minutes) == 1 else [mean(system.minutes)], 1),
+                    str(round(max(system.memory))),
+                ]
+            )
+        if not system.scores:
+            rows.append([system.name, system.method, *["–"] * (len(HEADINGS) - 2)])
+    return rows
+
+
+def markdown(found: Sequence[System]) -> str:
+    """The table as Markdown."""
+    lines = [HEADINGS, ["---"] * 3 + ["---:"] * (len(HEADINGS) - 3)]
+    lines += [[system, f"`{method}`", *rest] for system, method, *rest in cells(found)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def store(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write a table's files: `table.json`, `table.md`, and `curves.png` where a run finished."""
+    from .pictures import draw_systems
+
+    write_json(folder / "table.json", document)
+    with whole_file(folder / "table.md") as temporary:
+        temporary.write_text(markdown(systems(document)) + "\n", encoding="utf-8")
+    finished = [run for run in document["runs"] if "curves" in run]
+    if finished:
+        draw_systems(folder / "curves.png", finished)

@@ -1,0 +1,150 @@
+"""Many runs, some of them side by side, each in a process of its own: one that fails stops no other."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+from ..core.errors import UserError
+from .run import Plan, execute
+from .watch import Messages
+
+Heed = Callable[[int, tuple[Any, ...]], None]
+"""Is told a plan's place and a message of its run: what `watch.Messages` says, or `finished` or `failed` at the end."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a grid ended.
+
+    Attributes:
+        result: what `result.json` holds, None where the run failed.
+        failure: why, as a sentence; empty where it did not.
+    """
+
+    result: dict[str, Any] | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class _Running:
+    place: int
+    slot: int
+    process: BaseProcess
+
+
+class _Pipe:
+    """A connection as a channel of messages."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def put(self, item: Any) -> None:
+        """Send one item."""
+        self.connection.send(item)
+
+
+def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed: Heed | None = None) -> list[Outcome]:
+    """Execute plans, `jobs` of them at a time, each from its last recorded epoch; finished runs are only read.
+
+    A run has a process of its own, so that its peak memory is its own and a crash ends nothing else. The compute
+    threads are divided among the jobs; on several GPUs the jobs take turns over them.
+
+    Args:
+        plans: from `plan_run`, in the order in which they are to begin.
+        jobs: runs side by side, at least 1.
+        again: start over what is finished or under way.
+        heed: is told of every run's progress and end.
+
+    Returns:
+        The outcomes in the plans' order.
+    """
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, torch.get_num_threads() // jobs)
+    outcomes: dict[int, Outcome] = {}
+    running: dict[Connection, _Running] = {}
+    waiting = deque(enumerate(plans))
+    free = list(range(jobs))[::-1]
+
+    def end(place: int, outcome: Outcome) -> None:
+        outcomes[place] = outcome
+        if heed is not None:
+            heed(place, ("failed", outcome.failure) if outcome.failure else ("finished", outcome.result))
+
+    try:
+        while waiting or running:
+            while waiting and free:
+                place, plan = waiting.popleft()
+                found = None if again else plan.folder.finished()
+                if found is not None:
+                    end(place, Outcome(found))
+                    continue
+                reader, writer = context.Pipe(duplex=False)
+                slot = free.pop()
+                process = context.Process(target=_work, args=(writer, plan, threads, slot, again))
+                _start(process)
+                writer.close()  # the process holds the only end, so that its death is seen as the end of the messages
+                running[reader] = _Running(place, slot, process)
+            for ready in wait(list(running)):
+                reader = next(found for found in running if found is ready)
+                run = running[reader]
+                outcome, message = _receive(reader, run.process)
+                if outcome is not None:
+                    run.process.join()
+                    free.append(run.slot)
+                    del running[reader]
+                    end(run.place, outcome)
+                elif heed is not None:
+                    heed(run.place, message)
+    finally:
+        for run in running.values():
+            run.process.terminate()
+        for run in running.values():
+            run.process.join()
+    return [outcomes[place] for place in range(len(plans))]
+
+
+def _start(process: BaseProcess) -> None:
+    """Start a process that Ctrl-C does not reach: the one that started it ends it, so that none speaks out of turn."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _receive(reader: Connection, process: BaseProcess) -> tuple[Outcome | None, tuple[Any, ...]]:
+    """A message, and the outcome where it is the last one."""
+    try:
+        message: tuple[Any, ...] = reader.recv()
+    except (EOFError, OSError):
+        process.join()
+        code = process.exitcode
+        how = f"was killed by signal {-code}, perhaps for lack of memory" if code and code < 0 else f"ended with {code}"
+        return Outcome(None, f"Its process {how}. Run the same command again to go on."), ()
+    if message[0] == "finished":
+        return Outcome(message[1]), ()
+    if message[0] == "failed":
+        return Outcome(None, message[1]), ()
+    return None, message
+
+
+def _work(writer: Connection, plan: Plan, threads: int, slot: int, again: bool) -> None:
+    """One run, in its own process."""
+    torch.set_num_threads(threads)
+    if plan.config.device == "cuda":
+        torch.cuda.set_device(slot % torch.cuda.device_count())
+    try:
+        writer.send(("finished", execute(plan, Messages(_Pipe(writer)), again=again)))
+    except UserError as error:
+        writer.send(("failed", str(error)))
+    except BrokenPipeError:
+        pass  # whoever started this is gone; the run goes on from its last epoch when it is asked for again

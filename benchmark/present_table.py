@@ -1,0 +1,81 @@
+"""A table's runs on a terminal: a line for each epoch and end, and the table of means and spreads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from ..core.terminal import Bars, console
+from .evidence import HEADINGS, System, cells
+from .present import duration
+from .run import main_score
+from .tables import TableRun
+
+
+class GridDisplay:
+    """Shows a grid as it goes: a bar of epochs on a terminal, and one line an epoch and a run's end anywhere."""
+
+    def __init__(self, runs: Sequence[TableRun]) -> None:
+        self.console = console()
+        self.bars = Bars(self.console)
+        self.runs = runs
+        self.epochs = [0] * len(runs)
+        self.total = sum(run.plan.config.settings.epochs for run in runs)
+
+    def __enter__(self) -> GridDisplay:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def heed(self, place: int, message: tuple[Any, ...]) -> None:
+        """Show what a run says; see `grid.Heed`."""
+        kind, *values = message
+        run = self.runs[place]
+        name = f"{run.row.system}, seed {run.plan.config.seed}"
+        epochs = run.plan.config.settings.epochs
+        if kind == "started":
+            self.epochs[place] = values[0]
+            going = f"goes on after epoch {values[0]}" if values[0] else "starts"
+            self._say(f"{name} {going}: {run.plan.folder.path}")
+        elif kind == "epoch":
+            row = values[0]
+            self.epochs[place] = row["epoch"]
+            metric, value = main_score(row["test"])
+            losses = " ".join(f"{key} {loss:.3f}" for key, loss in row["losses"].items())
+            seconds = sum(row["seconds"].values())
+            self._say(f"{name} epoch {row['epoch']}/{epochs} {metric} {value:.3f} {losses} ({seconds:.1f} s)")
+        elif kind == "finished":
+            self.epochs[place] = epochs
+            metric, value = main_score(values[0]["last"]["test"])
+            took = duration(sum(values[0]["seconds"].values()))
+            self._say(f"{name} finished: {metric} {value:.4f} ({took})")
+        elif kind == "failed":
+            self._say(f"{name} failed: {values[0]}")
+        if not self.bars.hidden:
+            self.bars.show(f"{len(self.runs)} runs, epochs", sum(self.epochs), self.total, key="epochs")
+
+    def _say(self, text: str) -> None:
+        self.console.print(escape(text))
+
+
+def print_systems(title: str, found: Sequence[System], folder: Path) -> None:
+    """The table, what failed, and where its files are."""
+    out = console()
+    table = Table(title=escape(title), title_justify="left")
+    for place, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if place < 3 else "right")
+    for row in cells(found):
+        table.add_row(*map(escape, row))
+    out.print(table)
+    out.print("Accuracies in %, mean ± standard deviation over seeds.")
+    out.print("oracle: the best epoch by test labels, for reading only. agrees: predictions on training images.")
+    for system in found:
+        for failure in system.failures:
+            out.print(escape(f"{system.name}, {failure}"))
+    out.print(escape(f"Files: {folder}"))
