@@ -93,9 +93,9 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
                 _start(process)
                 writer.close()  # the process holds the only end, so that its death is seen as the end of the messages
                 running[reader] = _Running(place, slot, process)
-            for ready in wait(list(running)):
-                reader = next(found for found in running if found is ready)
-                run = running[reader]
+            # without a run that is under way there is nothing to wait for, and nobody would ever answer
+            ready = wait(list(running)) if running else []
+            for reader, run in [found for found in running.items() if found[0] in ready]:
                 outcome, message = _receive(reader, run.process)
                 if outcome is not None:
                     run.process.join()

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..core.config import options
 from ..core.errors import UserError, unknown_name
 from ..manifest import Manifest
-from .bench import dataset_root, plan_bench, runs_folder
+from ..models.methods import METHODS
+from .bench import check_request, dataset_root, plan_bench, runs_folder
 from .choose import NOISY_KINDS
 from .cifar import make_cifar
 from .protocols import find_protocol, protocol_labels
 from .run import Plan
+from .settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,9 @@ def plan_table(
     _check_protocol(name, table, manifest, protocol)
     rows = _chosen_rows(name, table, methods, protocol)
     _check_data(name, rows, manifest)
+    check_request(
+        [row.method for row in rows], common.get("preset"), changes or {}, common.get("device", "auto"), protocol
+    )
     opened = {row.data: _open(row.data, manifest, data, say) for row in rows}
     return [
         TableRun(row, _plan_row(row, opened[row.data], data, protocol, seed, changes or {}, common))
@@ -301,13 +307,16 @@ def _plan_row(
     elif row.tasks and protocol is not None:
         sets = manifest.header.label_sets
         labels = [found for found in protocol_labels(manifest, protocol) if sets[found].task in row.tasks]
+    # an option of one row's method is none of another's
+    usable = {*options(RunSettings), *options(METHODS[row.method].config_class)}
+    chosen = {name: value for name, value in {**row.changes, **changes}.items() if name in usable}
     (plan,) = plan_bench(
         manifest,
         [row.method],
         protocol=protocol,
         labels=labels,
         seed=seed,
-        changes={**row.changes, **changes},
+        changes=chosen,
         root=dataset_root(manifest, data),
         **common,
     )

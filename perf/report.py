@@ -10,7 +10,6 @@ gets hardware and versions. Blocks without a file stay as they are. The page is 
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -19,37 +18,13 @@ from typing import Any
 
 import click
 from measure import PACKAGES, Table
-from noisyfer.core.files import whole_file
+from noisyfer.core.errors import UserError
+from noisyfer.core.pages import fill_page
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 MACHINE = "machine"
 OWN = ("date", "compute threads")
 """What a result says for itself, since scripts may differ in it."""
-
-_MARKER = re.compile(r"^<!-- (begin|end) (\S+) -->$", re.MULTILINE)
-
-
-def blocks(page: str) -> dict[str, tuple[int, int]]:
-    """Where the content of each marked block begins and ends in the text of a page.
-
-    Raises: `click.ClickException` where a marker has no partner, comes twice, or two blocks overlap.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    opened: re.Match[str] | None = None
-    for marker in _MARKER.finditer(page):
-        kind, name = marker.groups()
-        if kind == "begin" and opened is None and name not in found:
-            opened = marker
-        elif kind == "end" and opened is not None and opened[2] == name:
-            found[name] = (opened.end(), marker.start())
-            opened = None
-        else:
-            raise click.ClickException(
-                f"The marker '{marker[0]}' has no partner or comes twice. Pair it with one of the same name."
-            )
-    if opened is not None:
-        raise click.ClickException(f"The marker '{opened[0]}' has no end. Add '<!-- end {opened[2]} -->'.")
-    return found
 
 
 def read_results(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
@@ -114,24 +89,11 @@ def block_text(entries: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def filled(page: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The page with the results in their blocks.
-
-    Raises: `click.ClickException` where a result has no block in the page, or the page has no block `machine`.
-    """
-    places = blocks(page)
-    texts = {name: block_text(entries) for name, entries in results.items()}
-    texts[MACHINE] = machine_text(common_machine(results))
-    unknown = sorted(texts.keys() - places.keys())
-    if unknown:
-        raise click.ClickException(
-            f"The page has no block '{unknown[0]}'; it has {', '.join(places) or 'none'}. "
-            f"Add '<!-- begin {unknown[0]} -->' and '<!-- end {unknown[0]} -->', or rename the result."
-        )
-    for name, (begin, end) in sorted(places.items(), key=lambda item: item[1], reverse=True):
-        if name in texts:
-            page = f"{page[:begin]}\n\n{texts[name]}\n\n{page[end:]}"
-    return page
+def block_texts(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """The content of every block: the results' and the machine's."""
+    return {name: block_text(entries) for name, entries in results.items()} | {
+        MACHINE: machine_text(common_machine(results))
+    }
 
 
 @click.command()
@@ -140,9 +102,10 @@ def filled(page: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str
 def main(results: Path, page: Path) -> None:
     """Rewrite the page's blocks from the .json files in the folder RESULTS."""
     found = read_results(results)
-    text = filled(page.read_text(encoding="utf-8"), found)
-    with whole_file(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    try:
+        fill_page(page, block_texts(found))
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
     print(f"{page.name}: {', '.join(sorted(found))}")
 
 

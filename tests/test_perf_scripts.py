@@ -13,6 +13,8 @@ from types import ModuleType
 import click
 import pytest
 from click.testing import CliRunner
+from noisyfer.core.errors import UserError
+from noisyfer.core.pages import blocks
 
 ROOT = Path(__file__).parent.parent
 PERF = ROOT / "perf"
@@ -64,7 +66,7 @@ def test_make_perf_runs_every_script_and_its_results_have_a_block(report: Module
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nperf:")[1].split("\n\n")[0]
     assert sorted(set(re.findall(r"perf/(\w+)\.py", recipe))) == SCRIPTS
     results = {name.split(".")[0] for name in re.findall(r"\$\(RESULTS\)/(\S+)\.json", recipe)}
-    places = report.blocks((ROOT / "docs" / "performance.md").read_text(encoding="utf-8"))
+    places = blocks((ROOT / "docs" / "performance.md").read_text(encoding="utf-8"))
     assert results | {"machine"} == set(places)
 
 
@@ -141,7 +143,7 @@ def test_parts_of_a_block_stand_in_the_order_of_their_names(
 ) -> None:
     write_result(measure, tmp_path / "step.2.json", "second", "1")
     write_result(measure, tmp_path / "step.1.json", "first", "1")
-    text = report.filled(page_of("machine", "step"), report.read_results(tmp_path))
+    text = report.block_texts(report.read_results(tmp_path))["step"]
     assert 0 < text.index("first") < text.index("second")
 
 
@@ -167,21 +169,19 @@ def test_a_result_without_a_block_is_refused_and_the_page_stays(
         (page_of("a", "a"), "comes twice"),
     ],
 )
-def test_markers_that_do_not_pair_are_refused(report: ModuleType, page: str, told: str) -> None:
-    with pytest.raises(click.ClickException, match=told):
-        report.blocks(page)
+def test_markers_that_do_not_pair_are_refused(page: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        blocks(page)
 
 
 def test_results_of_two_machines_are_refused(measure: ModuleType, report: ModuleType, tmp_path: Path) -> None:
     write_result(measure, tmp_path / "step.json", "ours", "1", date="2026-11-24", torch="2.7.0")
     write_result(measure, tmp_path / "feed.json", "ours", "1", torch="2.8.0")
     with pytest.raises(click.ClickException, match=r"differ in torch: 2\.8\.0 and 2\.7\.0"):
-        report.filled(page_of("machine", "step", "feed"), report.read_results(tmp_path))
+        report.block_texts(report.read_results(tmp_path))
     # dates and threads may differ: each result tells its own, and the page the latest
     write_result(measure, tmp_path / "feed.json", "ours", "1", date="2026-11-25", torch="2.7.0")
-    assert "Measured on 25 November 2026" in report.filled(
-        page_of("machine", "step", "feed"), report.read_results(tmp_path)
-    )
+    assert "Measured on 25 November 2026" in report.block_texts(report.read_results(tmp_path))["machine"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"command": "x", "machine": {}, "tables": [{"title": "t"}]}'])

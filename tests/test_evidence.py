@@ -1,0 +1,149 @@
+"""What a table says of runs over seeds, worked out by hand, and the files it leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from noisyfer.benchmark.evidence import cells, markdown, read_evidence, spread, systems
+from noisyfer.benchmark.pictures import draw_systems
+from noisyfer.cli import main
+from noisyfer.core.errors import UserError
+from PIL import Image
+
+
+def run(system: str, seed: int, last: float, best: float, heads: dict[str, float], **more: Any) -> dict[str, Any]:
+    result = {
+        "truth": {"class": "class_clean"},
+        "last": {
+            "test": {"class": {"accuracy": last, "macro_f1": 0.1}},
+            "heads": {name: {"accuracy": value} for name, value in heads.items()},
+            "agreement": {"class_flip20": 0.5, "class_flip40": 0.25, "class_clean": last / 2},
+        },
+        "oracle": {"epoch": 1, "test": {"class": {"accuracy": best}}},
+        "head_tasks": dict.fromkeys(heads, "class"),
+        "seconds": {"training": 60.0 * (seed + 1), "evaluation": 1.0},
+        "peak_memory_mib": 500 + seed,
+    }
+    return {
+        "system": system,
+        "method": "proposed" if heads else "sce",
+        "published": {"": {"accuracy": 87.9}} if heads else {},
+        "seed": seed,
+        "labels": ["class_flip20", "class_flip40"],
+        "manifest": {"name": "cifar10.parquet"},
+        "result": result,
+        "curves": {"epoch": [1, 2], "class accuracy": [best, last], "cross_entropy": [2.0, 1.0]},
+        **more,
+    }
+
+
+def document(*runs: dict[str, Any]) -> dict[str, Any]:
+    return {"table": "1", "title": "A table", "protocol": "", "runs": list(runs)}
+
+
+def test_mean_and_sample_deviation_over_seeds_by_hand() -> None:
+    found = systems(
+        document(
+            run("ours", 0, 0.50, 0.60, {"class_flip20": 0.4, "class_flip40": 0.9}),
+            run("rival", 0, 0.40, 0.41, {}),
+            run("ours", 1, 0.54, 0.62, {"class_flip20": 0.5, "class_flip40": 0.9}),
+        )
+    )
+    assert [system.name for system in found] == ["ours", "rival"]
+    ours, rival = cells(found)
+    # the deviation of two values is their difference over √2
+    assert ours == [
+        *("ours", "proposed", "class accuracy", "52.00 ± 2.83", "45.00 ± 7.07", "61.00 ± 1.41", "87.90"),
+        *("0.375 ± 0.000", "0.260 ± 0.014", "2", "1.5", "501"),
+    ]
+    assert rival == ["rival", "sce", "class accuracy", "40.00", "–", "41.00", "–", "0.375", "0.200", "1", "1.0", "500"]
+    text = markdown(found).splitlines()
+    assert len(text) == 4
+    assert text[2].startswith("| ours | `proposed` | class accuracy | 52.00 ± 2.83 |")
+
+
+def test_the_papers_figures_are_those_of_the_protocol() -> None:
+    faces = run("ours", 0, 0.5, 0.5, {"class_flip20": 0.4}, published={"raf-base": {"accuracy": 76.1}})
+    assert systems({**document(faces), "protocol": "raf-base"})[0].scores[0].published == pytest.approx(0.761)
+    assert systems(document(faces))[0].scores[0].published is None
+
+
+def test_a_failed_run_is_told_and_counts_for_nothing() -> None:
+    failed = {**run("ours", 1, 0, 0, {}), "failure": "It became nan."}
+    del failed["result"], failed["curves"]
+    found = systems(document(run("ours", 0, 0.5, 0.5, {}), failed))
+    assert found[0].failures == ("seed 1: It became nan.",)
+    assert cells(found)[0][3] == "50.00"
+    (alone,) = systems(document(failed))
+    assert alone.scores == ()
+    assert cells([alone]) == [["ours", "sce", *["–"] * 10]]
+
+
+def test_spread_of_none_one_and_several() -> None:
+    assert spread([], 2) == "–"
+    assert spread([0.5], 2, 100) == "50.00"
+    assert spread([1.0, 2.0, 3.0], 1) == "2.0 ± 1.0"
+
+
+def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text('{"runs": []}')
+    with pytest.raises(UserError, match=r"no table of 'noisyfer bench --table'"):
+        read_evidence(path)
+
+
+def test_curves_are_drawn_for_each_manifest_and_loss(tmp_path: Path) -> None:
+    one = run("ours", 0, 0.5, 0.6, {})
+    more = {**run("ours", 1, 0.4, 0.6, {}), "labels": ["class_flip20"]}
+    more["curves"] = {**more["curves"], "adversarial_discriminator": [None, 0.5]}
+    draw_systems(tmp_path / "two.png", [one, more])
+    draw_systems(tmp_path / "one.png", [one])
+    (wide, high), (narrow, low) = (Image.open(tmp_path / f"{name}.png").size for name in ("two", "one"))
+    assert wide > 1.4 * narrow
+    assert high > 1.5 * low
+
+
+def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: Path, here: Path) -> None:
+    command = [
+        *("bench", "--table", "1", "--method", "vgg-all", "--preset", "smoke", "--seeds", "0", "--epochs", "1"),
+        *("--manifest", str(digits_manifest), "--set", "train_images=64", "--set", "agreement_images=32"),
+    ]
+    ran = CliRunner().invoke(main, command)
+    assert ran.exit_code == 0, ran.output
+    assert "VGG, all labels, a head a set, seed 0 epoch 1/1 accuracy" in ran.output
+    (folder,) = here.glob("runs/table-1-smoke-*")
+    assert {path.name for path in folder.iterdir()} == {"table.json", "table.md", "curves.png"}
+    found = read_evidence(folder / "table.json")
+    assert [one["system"] for one in found["runs"]] == ["VGG, all labels", "VGG, all labels, a head a set"]
+    results = [json.loads(path.read_text()) for path in sorted(here.glob("runs/digits-vgg-all-*/result.json"))]
+    stored = [one["result"]["last"]["test"]["class"]["accuracy"] for one in found["runs"]]
+    assert sorted(stored) == pytest.approx(sorted(one["last"]["test"]["class"]["accuracy"] for one in results))
+    assert found["runs"][0]["curves"]["epoch"] == [1]
+    assert {"cross_entropy", "agrees class_clean", "class accuracy"} <= set(found["runs"][0]["curves"])
+    assert (folder / "table.md").read_text() == markdown(systems(found)) + "\n"
+    # the same command only reads, and ends in the same files
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 0
+    assert " epoch 1/1" not in again.output
+    assert read_evidence(folder / "table.json") == found
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--table", "1", "--labels", "class_flip20"), "leave out --labels"),
+        (("--table", "1", "--seed", "1"), "leave out --seed"),
+        (("--table", "1", "--seeds", "1,x"), "'x' is not a whole number"),
+        (("--table", "1", "--jobs", "0"), "at least one run"),
+        (("--method", "sce", "--jobs", "2"), "belong to a --table"),
+        ((), "Missing option '--method' or '--table'"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(more: tuple[str, ...], said: str) -> None:
+    ran = CliRunner().invoke(main, ["bench", *more])
+    assert ran.exit_code == 2
+    assert said in ran.stderr
