@@ -50,16 +50,27 @@ def evaluate(
 
 
 def final_details(
-    manifest: Manifest, choice: Choice, method: Method, test: SplitData, test_feed: Feed, agreement_feed: Feed
+    manifest: Manifest,
+    choice: Choice,
+    method: Method,
+    test: SplitData,
+    predicted: Mapping[str, Any],
+    agreement_feed: Feed,
 ) -> dict[str, Any]:
     """What only the last epoch's method is asked for.
 
+    Args:
+        manifest: where the labels come from.
+        choice: the run's label sets.
+        method: after the last epoch.
+        test: the test images.
+        predicted: by task, what the method predicts for them.
+        agreement_feed: training images.
+
     Returns:
         `confusion` and `class_f1` by categorical task; and by noisy categorical set `noise`: the estimated noise rate,
-        and with true labels the true one and the error of the estimated transition matrix (`noise_scores`). And
-        `head_tasks`, the task of each head that is scored.
+        and with true labels the true one and the error of the estimated transition matrix (`noise_scores`).
     """
-    by_task, by_head = predictions(method, test_feed)
     truths = {
         task: test.labels[name]
         for task, name in choice.truth.items()
@@ -73,10 +84,9 @@ def final_details(
         if not spec.continuous
     }
     return {
-        "confusion": {task: confusion(by_task[task], labels).tolist() for task, labels in truths.items()},
-        "class_f1": {task: class_f1(by_task[task], labels).tolist() for task, labels in truths.items()},
+        "confusion": {task: confusion(predicted[task], labels).tolist() for task, labels in truths.items()},
+        "class_f1": {task: class_f1(predicted[task], labels).tolist() for task, labels in truths.items()},
         "noise": noise,
-        "head_tasks": {name: method.heads[name] for name in by_head},
     }
 
 

@@ -32,12 +32,13 @@ from ..training.data import SplitData, load_split
 from ..training.feed import Feed
 from ..training.folder import RunFolder, identity
 from ..training.initial import load_trunk
-from ..training.loop import check_weights, repeatable, train_epoch
+from ..training.loop import check_weights, predictions, repeatable, train_epoch
 from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
 from .board import TensorBoard
 from .choose import Choice, choose, refuse_missing, vote
 from .evaluate import agreement_subset, evaluate, final_details
+from .predictions import write_predictions
 from .settings import RunConfig, RunSettings, resolve
 from .watch import Messages, Watcher, passing_on
 
@@ -262,8 +263,11 @@ def _finish(
     """Draw the pictures, and write the result after everything else."""
     from .pictures import draw_run
 
-    details = final_details(plan.manifest, plan.choice, method, test, test_feed, agreement_feed)
+    by_task, by_head = predictions(method, test_feed)
+    details = final_details(plan.manifest, plan.choice, method, test, by_task, agreement_feed)
+    details["head_tasks"] = {name: method.heads[name] for name in by_head}
     result = _result(plan, rows, details, train_images, len(test))
+    write_predictions(plan.folder.predictions, test, by_task, plan.choice)
     draw_run(plan.folder.path, plan.manifest, rows, details["confusion"], method, plan.config.seed)
     write_json(plan.folder.result, result)
     return dict(finite(result))

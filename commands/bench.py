@@ -177,6 +177,7 @@ def _bench_table(
     common: dict[str, Any],
 ) -> None:
     from ..benchmark.evidence import gather, store, systems
+    from ..benchmark.examples import comparable_runs, draw_examples
     from ..benchmark.grid import run_grid
     from ..benchmark.present_table import GridDisplay, print_systems
     from ..benchmark.tables import plan_table, table_folder
@@ -195,6 +196,9 @@ def _bench_table(
         outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=display.heed)
     document = gather(table, protocol, runs, outcomes)
     store(folder, document)
+    comparable = comparable_runs(runs, outcomes)
+    if comparable:
+        draw_examples(folder / "examples.png", comparable)
     print_systems(document["title"], systems(document), folder)
     if any(outcome.failure for outcome in outcomes):
         raise click.ClickException("Some runs failed; the same command tries them again.")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from method_builders import WEIGHTS_ONLY
@@ -106,6 +107,9 @@ def test_every_method_runs_and_leaves_a_whole_folder(method: str, digits_manifes
     assert (set(last["heads"]) == set(planned.config.labels)) == (adversarial or method in ("ltnet", "crowd-layer"))
     assert np.sum(result["confusion"]["class"]) == 40
     assert result["last"]["test"] == last["test"]
+    said = pq.read_table(planned.folder.predictions).to_pandas()
+    assert (said["class"] == said["class_true"]).mean() == pytest.approx(last["test"]["class"]["accuracy"])
+    assert said["id"].is_unique
     config = json.loads(planned.folder.config.read_text())
     assert config["run"]["options"]["width"] == 1 / 16
     assert config["manifest"]["sha256"] == planned.manifest.fingerprint

@@ -36,10 +36,12 @@ class SplitData:
     Attributes:
         images: uint8 N×S×S×3, in memory or memory-mapped.
         labels: by label set name.
+        ids: of the samples in the manifest; empty for data that was not read from one.
     """
 
     images: np.ndarray[Any, np.dtype[np.uint8]]
     labels: Mapping[str, Labels]
+    ids: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,7 +77,7 @@ def load_split(
     """
     view = manifest.select(splits=[split])
     faces = manifest.header.faces
-    samples = view.read(["image", "status", *((*EYES, "face_image") if faces else ())])
+    samples = view.read(["id", "image", "status", *((*EYES, "face_image") if faces else ())])
     usable = np.flatnonzero(np.asarray(samples["status"].cast("string")) == STATUS_OK)
     if not len(usable):
         raise UserError(f"{manifest.path} has no usable sample in the split '{split}'.")
@@ -92,7 +94,7 @@ def load_split(
     if kept is not None:
         root, references, eyes = *kept, None
     images = decode(root, references, size, eyes=eyes, cache=manifest.path.parent / ".images", progress=progress)
-    return SplitData(images, labels)
+    return SplitData(images, labels, samples["id"].to_pylist())
 
 
 def decode(

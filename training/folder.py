@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def predictions(self) -> Path:
+        """What the last epoch's method says of every test sample, a row each."""
+        return self.path / "predictions.parquet"
+
+    @property
     def result(self) -> Path:
         """Written last: its presence says that the run is finished."""
         return self.path / "result.json"
