@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ..core.config import option, options, to_dict, with_settings
 from ..core.errors import UserError, unknown_name
+from ..models.adversarial_weight import AUTO_RULE
 from ..models.methods import METHODS, TrainingConfig
 from ..models.networks.layers import IMAGE_SIZES
 from ..training.accelerate import COMPILED, PRECISIONS
@@ -127,7 +128,8 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
         method: a registered name.
         preset: `smoke`, `small` or `paper`.
         changes: public option name to value or text. Every name must belong to the run or to some method; one that
-            this method does not have is left out (a table of several methods may set `lambda`).
+            this method does not have is left out (a table of several methods may set `lambda`). Of a method with
+            rules for λ, `lambda` may be `auto`.
 
     Raises:
         UserError: an unknown method, preset or option, or a value that is not allowed.
@@ -140,7 +142,7 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
     for name in changes:
         if name not in anywhere:
             raise unknown_name("option", name, anywhere)
-    values = {**PRESETS[preset], **changes}
+    values = {**PRESETS[preset], **_with_rule(changes, of_method)}
     settings = with_settings(RunSettings(), {name: value for name, value in values.items() if name in of_run})
     chosen = with_settings(config_class(), {name: value for name, value in values.items() if name in of_method})
     if settings.image_size not in IMAGE_SIZES:
@@ -156,3 +158,14 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
                 f"Train longer{shorter}."
             )
     return settings, chosen
+
+
+def _with_rule(changes: Mapping[str, Any], of_method: Container[str]) -> dict[str, Any]:
+    """The changes with `lambda=auto` turned into a rule, where the method has rules; one that is named goes first."""
+    changed = dict(changes)
+    if changed.get("lambda") != "auto" or "lambda_rule" not in of_method:
+        return changed
+    if changed.get("lambda_rule") == "fixed":
+        raise UserError("lambda is 'auto' and lambda_rule 'fixed', which exclude each other; leave one of them out.")
+    del changed["lambda"]
+    return {"lambda_rule": AUTO_RULE, **changed}

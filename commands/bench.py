@@ -53,7 +53,12 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
 @click.option("--seeds", metavar="N,…", help="Seeds of a --table.  [default: 0]")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
-@click.option("--lambda", "lambda_", metavar="X", help="λ, weight of the adversarial part (proposed).")
+@click.option(
+    "--lambda",
+    "lambda_",
+    metavar="X",
+    help="λ, weight of the adversarial part (proposed); auto: found without clean labels.",
+)
 @click.option(
     "--set",
     "changes",

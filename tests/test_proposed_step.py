@@ -56,7 +56,7 @@ class LiteralGame:
         rate = self.config.learning_rate
         # two optimizers for the generator's halves are one: Adam treats every number alone
         self.encoder_adam, self.decoder_adam = oracles.Adam(rate), oracles.Adam(rate)
-        self.discriminator_adam = oracles.Adam(rate)
+        self.discriminator_adam = oracles.Adam(rate * self.config.discriminator_rate)
         weights = self.config
         self.clipped: list[Tensor] = []
         self.score_weights = torch.tensor(
@@ -148,7 +148,7 @@ GAMES = [
         id="expression-va",
     ),
     pytest.param((AFFECT, EXPRESSION), {"label_input": "softmax", "gamma": 0.2}, id="va-expression-softmax"),
-    pytest.param((AFFECT,), {"discriminator_updates": 1}, id="va-one-update"),
+    pytest.param((AFFECT,), {"discriminator_updates": 1, "discriminator_rate": 0.5}, id="va-one-update"),
     pytest.param((EXPRESSION, AFFECT), {"missing": True}, id="expression-va-missing"),
     pytest.param(CLASSES[:2], {"missing": True, "label_input": "softmax"}, id="two-softmax-missing"),
 ]

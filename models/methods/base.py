@@ -218,9 +218,10 @@ class Method(ABC):
         """A fresh trunk as configured."""
         return configured_trunk(self.config, self.problem.image_size)
 
-    def _adam(self, *networks: nn.Module) -> torch.optim.Adam:
+    def _adam(self, *networks: nn.Module, rate: float = 1.0) -> torch.optim.Adam:
+        """Adam on the networks' parameters, at so many times the configured learning rate."""
         parameters = [parameter for network in networks for parameter in network.parameters()]
-        return torch.optim.Adam(parameters, lr=self.config.learning_rate, betas=(0.9, 0.999), fused=True)
+        return torch.optim.Adam(parameters, lr=rate * self.config.learning_rate, betas=(0.9, 0.999), fused=True)
 
 
 def configured_trunk(config: TrainingConfig, image_size: int) -> Trunk:

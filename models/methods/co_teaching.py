@@ -11,11 +11,9 @@ from torch import Tensor
 from ...core.config import option
 from ..losses import masked_mean
 from ..noise_rate import rate_from_losses, rates_from_agreement
+from ..set_rates import ESTIMATION_EPOCH
 from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, unit_images
 from .pair import PairMethod
-
-ESTIMATION_EPOCH = 2
-"""The epoch, counted from 0, before which losses tell the noise rate."""
 
 
 @dataclass(frozen=True)

@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.config import option
+from ..adversarial_weight import RULES, Balance, Controller, Step, Uncertainty, WeightRule, differentiated
 from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, similarity
 from ..networks import Decoder, Discriminator, Encoder
 from ..networks.encoder import LATENT, Encoding
-from .base import METHODS, Batch, LabelSetSpec, Method, Problem, Synthesis, TrainingConfig, Uses, one_hot, unit_images
+from ..set_rates import SetRates
+from .base import (
+    METHODS,
+    Batch,
+    LabelSetSpec,
+    Method,
+    Problem,
+    Synthesis,
+    TrainingConfig,
+    TrainingSet,
+    Uses,
+    images_at_once,
+    one_hot,
+    unit_images,
+)
 
 
 @dataclass(frozen=True)
 class ProposedConfig(TrainingConfig):
     """Options of the adversarial model; defaults are the paper's for CIFAR-10."""
 
-    lambda_: float = option(0.8, "λ, weight of the adversarial term in the generator's loss", low=0)
+    lambda_: float = option(
+        0.8,
+        "λ, weight of the adversarial term in the generator's loss, or auto; where it starts with the rules controller "
+        "and uncertainty",
+        low=0,
+    )
+    lambda_rule: Literal["fixed", "balance", "controller", "uncertainty"] = option(
+        "fixed", "what decides λ: you, or a rule that needs no clean labels", choices=RULES
+    )
+    balance_ratio: float = option(
+        1.0, "the adversarial term's gradient to the prediction's at even odds of wrong labels, for balance", low=0
+    )
+    discriminator_target: float = option(0.45, "L_D that controller steers to (paper, Sec. C)", above=0)
     gamma: float = option(1.0, "γ, weight of 1 − CCC against the cross entropies", low=0)
     start_epoch: int = option(0, "epochs of prediction losses alone before the adversarial part", low=0)
     discriminator_updates: int = option(2, "updates of D before each update of the generator", low=1)
+    discriminator_rate: float = option(1.0, "D's learning rate as a multiple of learning_rate", above=0)
     label_input: Literal["raw", "softmax"] = option(
         "raw", "what D sees of the encoder's categorical outputs", choices=("raw", "softmax")
     )
@@ -46,6 +75,8 @@ class Proposed(Method):
     Where a sample lacks a label, zeros stand for it on both sides (in ỹ, which the decoder and D see, and in ŷ as D
     sees it), so that nothing but the labels that are there tells the sides apart; its marginal score is left out of
     the means, and its prediction loss is not counted.
+
+    With a `lambda_rule` other than `fixed` λ changes from step to step and is recorded (`models.adversarial_weight`).
     """
 
     uses = Uses(continuous=True)
@@ -66,7 +97,7 @@ class Proposed(Method):
         self.discriminator = self._place(Discriminator(problem.image_size, widths, config.width))
         self.networks = {**self.generator, "discriminator": self.discriminator}
         self.generator_optimizer = self._adam(*self.generator.values())
-        self.discriminator_optimizer = self._adam(self.discriminator)
+        self.discriminator_optimizer = self._adam(self.discriminator, rate=config.discriminator_rate)
         self.optimizers = {"generator": self.generator_optimizer, "discriminator": self.discriminator_optimizer}
         weights = [
             config.weight_image,
@@ -76,10 +107,20 @@ class Proposed(Method):
         ]
         self.score_weights = torch.tensor(weights, device=device)
         self.adversarial = config.start_epoch == 0
+        self.rule = self._weight_rule()
+        self.training: TrainingSet | None = None
+
+    def prepare(self, training: TrainingSet) -> None:
+        """Where λ hangs on the noise, find out what the label sets' agreement tells of it."""
+        if isinstance(self.rule, Balance):
+            self.training = training
+            self.rule.rates.compare(training)
 
     def start_epoch(self, epoch: int) -> None:
         """Switch the adversarial part on from epoch `start_epoch`, counted from 0."""
         self.adversarial = epoch >= self.config.start_epoch
+        if isinstance(self.rule, Balance):
+            self.rule.rates.start_epoch(epoch, self._training_losses)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One iteration of Algorithm 1: D `discriminator_updates` times, then encoder and decoder together."""
@@ -108,12 +149,13 @@ class Proposed(Method):
             discriminator_loss = self._update_discriminator(pictures, latents, labels, present)
 
         self.discriminator.requires_grad_(False)
-        adversarial = generator_adversarial(*self._scores(pictures, latents, labels, len(images)), present)
-        loss = prediction + self.config.lambda_ * adversarial
+        adversarial = self._adversarial_loss(pictures, latents, labels, present)
+        weight, told = self._weight(encoding, prediction, adversarial, discriminator_loss)
+        loss = prediction + weight * adversarial
         self._step_generator(loss)
         self.discriminator.requires_grad_(True)
         scalars |= {"adversarial_generator": adversarial.detach(), "adversarial_discriminator": discriminator_loss}
-        return {"loss": loss.detach(), **scalars}
+        return {"loss": loss.detach(), **scalars, **told}
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Per task the mean over its label sets: of the softmaxes B×K, or of valence and arousal B×2."""
@@ -158,6 +200,16 @@ class Proposed(Method):
         images = self.decoder(latent, labels)
         return Synthesis(images.unflatten(0, (rows, classes)), task)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Networks and optimizers, and the numbers of a rule that decides λ."""
+        return super().state_dict() | ({} if self.rule is None else {"rule": self.rule.state_dict()})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Bring back what `state_dict` returned."""
+        super().load_state_dict(state)
+        if self.rule is not None:
+            self.rule.load_state_dict(state["rule"])
+
     def _drawing_network(self) -> nn.Module | None:
         """What draws D's second images; None where nothing does."""
         widths = tuple(label_set.width for label_set in self.sets)
@@ -179,6 +231,62 @@ class Proposed(Method):
         total = total + self.config.gamma * sum(losses[True], torch.zeros((), device=self.device))
         shown = {"cross_entropy": losses[False], "similarity": losses[True]}
         return total, {name: torch.stack(found).detach().mean() for name, found in shown.items() if found}
+
+    def _adversarial_loss(
+        self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], present: Tensor
+    ) -> Tensor:
+        """The term that λ weighs; where its slope is asked for before the step, D is differentiated here, once."""
+
+        def term(pictures: Tensor, latents: Tensor, *labels: Tensor) -> Tensor:
+            return generator_adversarial(*self._scores(pictures, latents, labels, len(pictures) // 2), present)
+
+        if self.rule is not None and self.rule.compares_slopes:
+            return differentiated(term, (pictures, latents, *labels))
+        return term(pictures, latents, *labels)
+
+    def _weight_rule(self) -> WeightRule | None:
+        """What decides λ; None where it is a number."""
+        config, device = self.config, self.device
+        if config.lambda_rule == "balance":
+            return Balance(config.balance_ratio, SetRates(self.sets, config.start_epoch), device)
+        if config.lambda_rule == "controller":
+            return Controller(config.lambda_, config.discriminator_target, device)
+        return Uncertainty(config.lambda_, device) if config.lambda_rule == "uncertainty" else None
+
+    def _weight(
+        self, encoding: Encoding, prediction: Tensor, adversarial: Tensor, discriminator_loss: Tensor
+    ) -> tuple[float | Tensor, dict[str, Tensor]]:
+        """λ of a step, and what there is to tell of it."""
+        if self.rule is None:
+            return self.config.lambda_, {}
+        slopes = self._slopes(encoding, prediction, adversarial) if self.rule.compares_slopes else None
+        weight = self.rule.weight(Step(prediction.detach(), adversarial.detach(), discriminator_loss, slopes))
+        return weight, {
+            "lambda": weight,
+            **{name: torch.full_like(weight, value) for name, value in self.rule.told().items()},
+        }
+
+    def _slopes(self, encoding: Encoding, *losses: Tensor) -> Tensor:
+        """‖∂L/∂h‖ of each loss over the features h of the whole batch, of which each process has its rows."""
+        found = [self.encoder.feature_slope(loss, encoding) for loss in losses]
+        squares = torch.stack([slope.to(losses[0].dtype).square().sum() for slope in found])
+        return self.peers.gather(squares[None]).sum(dim=0).sqrt()
+
+    @torch.inference_mode()
+    def _training_losses(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Of the named sets the cross entropies of all training samples that they label, by their own heads."""
+        if self.training is None:
+            raise RuntimeError("prepare must be called before training")
+        self.encoder.eval()
+        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        for batch in self.training.in_order(images_at_once(self.problem.image_size)):
+            outputs = self.encoder(unit_images(batch.images)).outputs
+            for output, label_set in zip(outputs, self.sets, strict=True):
+                name = label_set.name
+                if name in found:
+                    losses = functional.cross_entropy(output.float(), batch.labels[name], reduction="none")
+                    found[name].append(losses[batch.masks[name]])
+        return {name: torch.cat(losses) for name, losses in found.items()}
 
     def _label_inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """ỹ as the decoder and D see it, B×K or B×2 a set; zeros where a label is missing."""

@@ -146,3 +146,17 @@ class Encoder(nn.Module):
         features = self.trunk(images)
         outputs = self.labels(features).split(self.label_widths, dim=1)
         return Encoding(self.mean(features), self.log_variance(features), outputs)
+
+    def feature_slope(self, value: Tensor, encoding: Encoding) -> Tensor:
+        """The detached gradient of a scalar with respect to the trunk's features, B×F; the scalar's graph is kept.
+
+        Back through the three linear heads by hand, since a compiled encoder has its features inside.
+
+        Args:
+            value: what depends on the features through this encoding alone.
+            encoding: of this encoder.
+        """
+        found = (encoding.mean, encoding.log_variance, *encoding.outputs)
+        mean, log_variance, *outputs = torch.autograd.grad(value, found, retain_graph=True, materialize_grads=True)
+        slopes = ((self.mean, mean), (self.log_variance, log_variance), (self.labels, torch.cat(outputs, dim=1)))
+        return sum((slope @ head.weight.detach() for head, slope in slopes), torch.zeros((), device=value.device))

@@ -1,0 +1,67 @@
+"""How much of all label sets is wrong, told without clean labels as soon as something tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .noise_rate import rate_from_losses, rates_from_agreement
+
+if TYPE_CHECKING:
+    from .methods.base import LabelSetSpec, TrainingSet
+
+ASSUMED_RATE = 0.3
+"""The share of wrong labels while nothing tells it, and where no set is categorical: our choice."""
+
+ESTIMATION_EPOCH = 2
+"""The earliest epoch, counted from 0, before which losses tell a rate: a network knows nothing at first."""
+
+
+class SetRates:
+    """Each categorical label set's share of wrong labels, and the mean of these.
+
+    Sets of one task are told by their agreement, before training, where any two of them label common samples. Any
+    other set is told by the losses of its own labels, once, before the epoch in which they are first needed, and not
+    before `ESTIMATION_EPOCH`. A set without any label has no rate.
+
+    Args:
+        sets: the label sets; those of valence and arousal are left out.
+        needed: the epoch, counted from 0, from which the rates are used.
+    """
+
+    def __init__(self, sets: Sequence[LabelSetSpec], needed: int) -> None:
+        self.sets = [label_set for label_set in sets if not label_set.continuous]
+        self.estimated = max(needed, ESTIMATION_EPOCH)
+        self.labelled: list[str] = []
+        self.rates: dict[str, float] = {}
+
+    @property
+    def mean(self) -> float:
+        """The mean of the rates that are known; `ASSUMED_RATE` while there is none."""
+        return sum(self.rates.values()) / len(self.rates) if self.rates else ASSUMED_RATE
+
+    def compare(self, training: TrainingSet) -> None:
+        """Find out which sets have labels, and the rates of those whose agreement tells them."""
+        found = [each for each in self.sets if bool(training.masks[each.name].any())]
+        self.labelled = [each.name for each in found]
+        for task in dict.fromkeys(each.task for each in found):
+            names = [each.name for each in found if each.task == task]
+            classes = next(each.width for each in found if each.task == task)
+            masks = [training.masks[name] for name in names]
+            if bool((torch.stack(masks).sum(dim=0) > 1).any()):
+                rates = rates_from_agreement([training.labels[name] for name in names], masks, classes)
+                self.rates |= dict(zip(names, rates.tolist(), strict=True))
+
+    def start_epoch(self, epoch: int, losses: Callable[[Iterable[str]], Mapping[str, Tensor]]) -> None:
+        """Before each epoch: where it is time, tell the rates that are still unknown by losses.
+
+        Args:
+            epoch: counted from 0.
+            losses: of sets' names, by name the losses of all the training samples that the set labels.
+        """
+        unknown = [name for name in self.labelled if name not in self.rates]
+        if unknown and epoch >= self.estimated:
+            self.rates |= {name: rate_from_losses(found) for name, found in losses(unknown).items()}
