@@ -34,6 +34,8 @@ class Score:
         oracle: at the best epoch by test labels, a value a seed.
         first_head: of the first label set's head alone, a value a seed; empty where the method has no such heads.
         published: the paper's figure as a share, None where it has none.
+        noisy: agreement with the task's noisy labels of training images after the last epoch, a value a seed.
+        true: agreement with their true labels, a value a seed; empty where they are not known.
     """
 
     task: str
@@ -42,6 +44,8 @@ class Score:
     oracle: tuple[float, ...]
     first_head: tuple[float, ...]
     published: float | None
+    noisy: tuple[float, ...]
+    true: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,6 @@ class System:
         name: of the row.
         method: a registered name.
         scores: by task and metric.
-        noisy: agreement with the noisy labels of training images after the last epoch, a value a seed.
-        true: agreement with their true labels, a value a seed; empty where they are not known.
         minutes: of training, a value a seed.
         memory: peak, MiB, a value a seed.
         failures: sentences of runs that failed.
@@ -62,8 +64,6 @@ class System:
     name: str
     method: str
     scores: tuple[Score, ...]
-    noisy: tuple[float, ...]
-    true: tuple[float, ...]
     minutes: tuple[float, ...]
     memory: tuple[float, ...]
     failures: tuple[str, ...]
@@ -90,7 +90,7 @@ def _run(run: TableRun, outcome: Outcome) -> dict[str, Any]:
         "method": run.row.method,
         "published": run.row.published,
         "seed": plan.config.seed,
-        "labels": list(plan.config.labels),
+        "labels": {name: plan.manifest.header.label_sets[name].task for name in plan.config.labels},
         "manifest": {"name": plan.manifest.path.name, "sha256": plan.manifest.fingerprint},
         "settings": to_dict(plan.config.settings),
         "options": to_dict(plan.config.options),
@@ -143,7 +143,8 @@ def systems(document: Mapping[str, Any]) -> list[System]:
 
 
 def _system(name: str, runs: Sequence[Mapping[str, Any]], protocol: str) -> System:
-    results = [run["result"] for run in runs if "result" in run]
+    finished = [run for run in runs if "result" in run]
+    results = [run["result"] for run in finished]
     published = runs[0]["published"].get(protocol, {})
     scores = []
     for task, values in results[0]["last"]["test"].items() if results else ():
@@ -157,14 +158,14 @@ def _system(name: str, runs: Sequence[Mapping[str, Any]], protocol: str) -> Syst
                     tuple(result["oracle"]["test"][task][metric] for result in results),
                     tuple(value for result in results for value in _first_head(result, task, metric)),
                     figure / 100 if figure is not None and metric == "accuracy" else figure,
+                    tuple(value for run in finished for value in _agreement(run, task, metric, noisy=True)),
+                    tuple(value for run in finished for value in _agreement(run, task, metric, noisy=False)),
                 )
             )
     return System(
         name,
         runs[0]["method"],
         tuple(scores),
-        tuple(value for run in runs if "result" in run for value in _agreement(run, noisy=True)),
-        tuple(value for run in runs if "result" in run for value in _agreement(run, noisy=False)),
         tuple(result["seconds"]["training"] / 60 for result in results),
         tuple(result["peak_memory_mib"] for result in results),
         tuple(f"seed {run['seed']}: {run['failure']}" for run in runs if "failure" in run),
@@ -176,12 +177,12 @@ def _first_head(result: Mapping[str, Any], task: str, metric: str) -> list[float
     return [heads[name][metric] for name in heads if result["head_tasks"][name] == task][:1]
 
 
-def _agreement(run: Mapping[str, Any], *, noisy: bool) -> list[float]:
-    """With the true labels of the first task, or the mean over the noisy sets."""
-    result, agreement = run["result"], run["result"]["last"]["agreement"]
-    names = run["labels"] if noisy else list(result["truth"].values())[:1]
-    known = [agreement[name] for name in names if agreement.get(name) is not None]
-    return [mean(known)] if known else []
+def _agreement(run: Mapping[str, Any], task: str, metric: str, *, noisy: bool) -> list[float]:
+    """With the true labels of a task, or the mean over its noisy sets; none for an error, which is no agreement."""
+    result = run["result"]
+    names = [name for name in run["labels"] if run["labels"][name] == task] if noisy else [result["truth"][task]]
+    known = [value for name in names if (value := result["last"]["agreement"].get(name)) is not None]
+    return [mean(known)] if known and metric != "mse" else []
 
 
 def spread(values: Sequence[float], digits: int, scale: float = 1.0) -> str:
@@ -224,8 +225,8 @@ def cells(found: Sequence[System]) -> list[list[str]]:
                     spread(score.first_head, digits, scale),
                     spread(score.oracle, digits, scale),
                     "–" if score.published is None else f"{score.published * scale:.{digits}f}",
-                    spread(system.noisy, 3),
-                    spread(system.true, 3),
+                    spread(score.noisy, 3),
+                    spread(score.true, 3),
                     str(len(score.last)),
                     spread(system.minutes[:1] if len(system.minutes) == 1 else [mean(system.minutes)], 1),
                     str(round(max(system.memory))),

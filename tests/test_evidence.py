@@ -33,7 +33,7 @@ def run(system: str, seed: int, last: float, best: float, heads: dict[str, float
         "method": "proposed" if heads else "sce",
         "published": {"": {"accuracy": 87.9}} if heads else {},
         "seed": seed,
-        "labels": ["class_flip20", "class_flip40"],
+        "labels": {"class_flip20": "class", "class_flip40": "class"},
         "manifest": {"name": "cifar10.parquet"},
         "result": result,
         "curves": {"epoch": [1, 2], "class accuracy": [best, last], "cross_entropy": [2.0, 1.0]},
@@ -72,6 +72,20 @@ def test_the_papers_figures_are_those_of_the_protocol() -> None:
     assert systems(document(faces))[0].scores[0].published is None
 
 
+def test_agreement_is_that_of_a_scores_own_task() -> None:
+    both = run("ours", 0, 0.5, 0.5, {}, labels={"class_flip20": "class", "va_human": "va"})
+    both["result"]["truth"]["va"] = "va_human"
+    both["result"]["last"]["test"]["va"] = both["result"]["oracle"]["test"]["va"] = {"ccc": 0.6, "mse": 0.1}
+    both["result"]["last"]["agreement"]["va_human"] = 0.9
+    (system,) = systems(document(both))
+    found = {(score.task, score.metric): (score.noisy, score.true) for score in system.scores}
+    assert found == {
+        ("class", "accuracy"): ((0.5,), (0.25,)),
+        ("va", "ccc"): ((0.9,), (0.9,)),
+        ("va", "mse"): ((), ()),
+    }
+
+
 def test_a_failed_run_is_told_and_counts_for_nothing() -> None:
     failed = {**run("ours", 1, 0, 0, {}), "failure": "It became nan."}
     del failed["result"], failed["curves"]
@@ -98,7 +112,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 
 def test_curves_are_drawn_for_each_manifest_and_loss(tmp_path: Path) -> None:
     one = run("ours", 0, 0.5, 0.6, {})
-    more = {**run("ours", 1, 0.4, 0.6, {}), "labels": ["class_flip20"]}
+    more = {**run("ours", 1, 0.4, 0.6, {}), "labels": {"class_flip20": "class"}}
     more["curves"] = {**more["curves"], "adversarial_discriminator": [None, 0.5]}
     draw_systems(tmp_path / "two.png", [one, more])
     draw_systems(tmp_path / "one.png", [one])
