@@ -60,6 +60,7 @@ perf: $(STAMP)
 	$(BIN)/python perf/feed.py --json $(RESULTS)/feed.json
 	$(BIN)/python perf/feed_memory.py --json $(RESULTS)/feed-memory.json
 	$(BIN)/python perf/scale.py --json $(RESULTS)/scale.json
+	$(BIN)/python perf/paper_scale.py --json $(RESULTS)/paper-scale.json
 	$(BIN)/python perf/make_cifar.py --json $(RESULTS)/make-cifar.json
 	$(BIN)/python perf/manifest.py --json $(RESULTS)/manifest.json
 	$(BIN)/python perf/relabel.py --json $(RESULTS)/relabel.json

@@ -132,7 +132,7 @@ def command(
         return
     if seeds is not None or jobs != 1:
         raise click.UsageError("--seeds and --jobs belong to a --table; of single runs there is --seed.")
-    if not names:
+    if not methods:
         raise click.UsageError("Missing option '--method' or '--table'.")
     _bench_methods(names, comma_list(labels), seed, strategy, manifest, data, protocol, again, common)
 

@@ -65,18 +65,20 @@ def flops_an_image(name: str, sets: int, size: int, batch: int) -> float:
 def rows_of(name: str, size: int, images: int, batch: int, sustained: float) -> list[Sequence[str]]:
     """A row of the result for each method of a table, and their sum over all its rows."""
     epochs = resolve("vgg-all", "paper", {})[0].epochs
-    found: list[Sequence[str]] = []
-    known: dict[tuple[str, int], float] = {}
+    found: dict[tuple[str, int], list[str]] = {}
     total = 0.0
     for row in TABLES[name].rows:
-        key = (row.method, row.first or SETS)
-        if key not in known:
-            known[key] = flops_an_image(row, size, batch)
-            run = known[key] * images * epochs
-            found.append(
-                [row.method, str(key[1]), f"{known[key] / 1e9:.2f}", f"{run / 1e15:.1f}", *hours(run, sustained)]
-            )
-        total += known[key] * images * epochs
+        sets = row.first or SETS
+        each = flops_an_image(row.method, sets, size, batch)
+        run = each * images * epochs
+        found[row.method, sets] = [
+            row.method,
+            str(sets),
+            f"{each / 1e9:.2f}",
+            f"{run / 1e15:.1f}",
+            *hours(run, sustained),
+        ]
+        total += run
     return [*found.values(), ["all rows, one seed", "", "", f"{total / 1e15:.1f}", *hours(total, sustained)]]
 
 

@@ -194,7 +194,7 @@ BENCH: list[tuple[list[str], str]] = [
     (["--method", "proposed", "--preset", "smoke", "--device", "gpu"], "auto, cpu, cuda"),
     (["--method", "all,propsed", "--preset", "smoke"], "Did you mean 'proposed'"),
     (["--method", "vgg-all", "--preset", "smoke", "--lambda", "0.5"], "None of vgg-all has the option lambda"),
-    (["--method", "proposed", "--preset", "small", "--epochs", "5"], "would never begin"),
+    (["--method", "proposed", "--preset", "small", "--epochs", "4"], "would never begin"),
     (["--method", "air", "--preset", "small", "--epochs", "5"], "or add --set pretrain_epochs=1."),
     (["--method", "air", "--preset", "smoke", "--epochs", "1"], "would never begin. Train longer."),
     (["--method", ","], "No method is named"),

@@ -387,6 +387,8 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # a background job's children would ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     until = time.monotonic() + 60
     while not list(tmp_path.glob(".tmp-*-raf/basic/Image/original/*.jpg")) and time.monotonic() < until:
