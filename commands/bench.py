@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     "--labels", metavar="SET,…", help="Label sets to learn from.  [default: all noisy ones, or the protocol's]"
 )
 @click.option(
-    "--preset", help="smoke (seconds), small (two cores, minutes) or paper.  [default: paper on a GPU, else small]"
+    "--preset",
+    help="smoke (seconds), small (two cores, 10 to 40 minutes) or paper.  [default: paper on a GPU, else small]",
 )
 @click.option(
     "--init",
