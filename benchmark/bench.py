@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,10 +163,7 @@ def run_bench(plans: Sequence[Plan], watcher: Watcher | None = None, *, again: b
             folder / "comparison.json",
             {plan.folder.path.name: result for plan, result in zip(plans, results, strict=True)},
         )
-        curves = {}
-        for plan in plans:
-            lines = plan.folder.metrics.read_text(encoding="utf-8").splitlines()
-            curves[plan.config.method] = [json.loads(line) for line in lines]
+        curves = {plan.config.method: plan.folder.rows() for plan in plans}
         draw_comparison(folder / "comparison.png", curves)
     return results
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,9 +96,8 @@ def _run(run: TableRun, outcome: Outcome) -> dict[str, Any]:
     }
     if outcome.result is None:
         return found | {"failure": outcome.failure}
-    rows = [json.loads(line) for line in plan.folder.metrics.read_text(encoding="utf-8").splitlines()]
     machine = read_json(plan.folder.config)["machine"]
-    return found | {"machine": machine, "result": _rounded(outcome.result), "curves": _curves(rows)}
+    return found | {"machine": machine, "result": _rounded(outcome.result), "curves": _curves(plan.folder.rows())}
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -132,6 +130,11 @@ def read_evidence(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not {"table", "title", "protocol", "runs"} <= set(found):
         raise UserError(f"{path} is no table of 'noisyfer bench --table'.")
     return found
+
+
+def finished_runs(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs of a document that have a result and curves."""
+    return [run for run in document["runs"] if "result" in run]
 
 
 def systems(document: Mapping[str, Any]) -> list[System]:
@@ -228,7 +231,7 @@ def cells(found: Sequence[System]) -> list[list[str]]:
                     spread(score.noisy, 3),
                     spread(score.true, 3),
                     str(len(score.last)),
-                    spread(system.minutes[:1] if len(system.minutes) == 1 else [mean(system.minutes)], 1),
+                    f"{mean(system.minutes):.1f}",
                     str(round(max(system.memory))),
                 ]
             )
@@ -251,6 +254,6 @@ def store(folder: Path, document: Mapping[str, Any]) -> None:
     write_json(folder / "table.json", document)
     with whole_file(folder / "table.md") as temporary:
         temporary.write_text(markdown(systems(document)) + "\n", encoding="utf-8")
-    finished = [run for run in document["runs"] if "curves" in run]
+    finished = finished_runs(document)
     if finished:
         draw_systems(folder / "curves.png", finished)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ..core.streams import rng
 from ..training.data import load_split
-from ..training.pictures import new_figure, save_figure
+from ..training.pictures import literal, new_figure, save_figure
 from .grid import Outcome
 from .tables import TableRun
 
@@ -61,7 +61,7 @@ def draw_examples(path: Path, runs: Sequence[TableRun]) -> None:
     if task is None:
         return
     runs = [run for run in runs if task in run.plan.choice.truth]
-    tables = [pq.read_table(run.plan.folder.predictions, columns=["id", task, f"{task}_true"]) for run in runs]
+    tables = [pq.read_table(run.plan.folder.predictions, columns=[task, f"{task}_true"]) for run in runs]
     known = np.flatnonzero(np.asarray(tables[-1][f"{task}_true"].is_valid()))
     truth = np.asarray(tables[-1][f"{task}_true"].take(known))
     said = {run.row.system: np.asarray(table[task].take(known)) for run, table in zip(runs, tables, strict=True)}
@@ -75,7 +75,7 @@ def draw_examples(path: Path, runs: Sequence[TableRun]) -> None:
         limit=settings.test_images,
         root=last.root,
     )
-    classes = [name.replace("$", r"\$") for name in kinds[task].classes]
+    classes = literal(kinds[task].classes)
     rows = -(-len(successes) // COLUMNS) + -(-len(failures) // COLUMNS)
     figure = new_figure(2.3 * COLUMNS, (1.9 + 0.16 * len(said)) * rows + 0.6)
     figure.suptitle(

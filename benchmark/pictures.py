@@ -12,7 +12,7 @@ import torch
 from ..core.streams import stream_seed
 from ..manifest import Manifest
 from ..models.methods import Method
-from ..training.pictures import draw_confusion, label_axes, new_figure, save_figure
+from ..training.pictures import draw_confusion, label_axes, literal, new_figure, save_figure
 
 SYNTHESIS_ROWS = 8
 
@@ -89,7 +89,7 @@ def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> 
     axes = figure.subplots()
     axes.imshow(pixels)
     centres = [(column + 0.5) * size for column in range(columns)]
-    axes.set_xticks(centres, [name.replace("$", r"\$") for name in classes], rotation=30, ha="left", fontsize=8)
+    axes.set_xticks(centres, literal(classes), rotation=30, ha="left", fontsize=8)
     axes.xaxis.tick_top()
     axes.set_yticks([])
     save_figure(figure, path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.errors import UserError, unknown_name
+from ..core.errors import UserError, look_up
 from ..manifest import Manifest
 
 
@@ -49,9 +49,7 @@ def find_protocol(name: str) -> Protocol:
     Raises:
         UserError: there is none.
     """
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
-    return PROTOCOLS[name]
+    return look_up("protocol", name, PROTOCOLS)
 
 
 def protocol_labels(manifest: Manifest, name: str) -> list[str]:

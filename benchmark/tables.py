@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import options
-from ..core.errors import UserError, unknown_name
+from ..core.errors import UserError, look_up
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from .bench import check_request, dataset_root, plan_bench, runs_folder
@@ -200,9 +200,7 @@ def find_table(name: str) -> BenchTable:
     Raises:
         UserError: there is none.
     """
-    if name not in TABLES:
-        raise unknown_name("table", name, TABLES)
-    return TABLES[name]
+    return look_up("table", name, TABLES)
 
 
 def plan_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,41 +126,44 @@ def command(
     settings = parse_settings(changes)
     short = {"epochs": epochs, "lambda": lambda_, "arch": arch}
     settings |= {name: value for name, value in short.items() if value is not None}
-    common = {"preset": preset, "changes": settings, "out": out, "device": device, "init": init, "devices": devices}
-    names = comma_list(methods)
+    plan = {"preset": preset, "changes": settings, "out": out, "device": device, "init": init, "devices": devices}
+    request = _Request(comma_list(methods), manifest, data, strategy, again, {**plan, "protocol": protocol})
     if table is not None:
         _refuse_beside_table(labels, seed)
-        _bench_table(table, seeds, jobs, strategy, names, manifest, data, protocol, again, common)
+        _bench_table(request, table, seeds, jobs)
         return
     if seeds is not None or jobs != 1:
         raise click.UsageError("--seeds and --jobs belong to a --table; of single runs there is --seed.")
     if not methods:
         raise click.UsageError("Missing option '--method' or '--table'.")
-    _bench_methods(names, comma_list(labels), seed, strategy, manifest, data, protocol, again, common)
+    _bench_methods(request, comma_list(labels), seed)
 
 
-def _bench_methods(
-    names: list[str],
-    labels: list[str],
-    seed: int,
-    strategy: str,
-    manifest: Path | None,
-    data: Path | None,
-    protocol: str | None,
-    again: bool,
-    common: dict[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class _Request:
+    """What single runs and a table are both asked with; `plan` is for `plan_bench`."""
+
+    methods: list[str]
+    manifest: Path | None
+    data: Path | None
+    strategy: str
+    again: bool
+    plan: dict[str, Any]
+
+
+def _bench_methods(request: _Request, labels: list[str], seed: int) -> None:
     from ..benchmark.bench import check_request, dataset_root, open_or_make, plan_bench, run_bench
     from ..benchmark.present import Display, print_options, print_table
 
-    check_request(names, common["preset"], common["changes"], common["device"], protocol, common["devices"], strategy)
-    opened = open_or_make(manifest, data, click.echo)
-    root = dataset_root(opened, data)
-    plans = plan_bench(opened, names, protocol=protocol, labels=labels, seed=seed, root=root, **common)
+    asked = {name: request.plan[name] for name in ("preset", "changes", "device", "protocol", "devices")}
+    check_request(request.methods, strategy=request.strategy, **asked)
+    opened = open_or_make(request.manifest, request.data, click.echo)
+    root = dataset_root(opened, request.data)
+    plans = plan_bench(opened, request.methods, labels=labels, seed=seed, root=root, **request.plan)
     _announce(plans)
     print_options(plans)
     with Display() as display:
-        results = run_bench(plans, display, again=again)
+        results = run_bench(plans, display, again=request.again)
     print_table(plans, results)
 
 
@@ -170,18 +174,7 @@ def _refuse_beside_table(labels: str | None, seed: int) -> None:
         raise click.UsageError("A --table takes --seeds, such as --seeds 0,1,2; leave out --seed.")
 
 
-def _bench_table(
-    table: str,
-    seeds: str | None,
-    jobs: int,
-    strategy: str,
-    names: list[str],
-    manifest: Path | None,
-    data: Path | None,
-    protocol: str | None,
-    again: bool,
-    common: dict[str, Any],
-) -> None:
+def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) -> None:
     from ..benchmark.evidence import gather, store, systems
     from ..benchmark.examples import comparable_runs, draw_examples
     from ..benchmark.grid import run_grid
@@ -189,18 +182,24 @@ def _bench_table(
     from ..benchmark.tables import plan_table, table_folder
     from ..training.parallel import check_strategy
 
-    check_strategy(strategy)
+    check_strategy(request.strategy)
     chosen = _whole_numbers("seeds", comma_list(seeds) or ["0"])
     if jobs < 1:
         raise click.BadParameter("at least one run must be under way", param_hint="--jobs")
     runs = plan_table(
-        table, chosen, methods=names, manifest=manifest, data=data, protocol=protocol, say=click.echo, **common
+        table,
+        chosen,
+        methods=request.methods,
+        manifest=request.manifest,
+        data=request.data,
+        say=click.echo,
+        **request.plan,
     )
     _announce([run.plan for run in runs])
     folder = table_folder(table, runs)
     with GridDisplay(runs) as display:
-        outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=display.heed)
-    document = gather(table, protocol, runs, outcomes)
+        outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=request.again, heed=display.heed)
+    document = gather(table, request.plan["protocol"], runs, outcomes)
     store(folder, document)
     comparable = comparable_runs(runs, outcomes)
     if comparable:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -32,6 +35,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = f" Did you mean '{folded[near[0]]}'?" if near else ""
     listing = ", ".join(names) if names else "none"
     return UserError(f"There is no {kind} named '{name}'.{hint} Known: {listing}.")
+
+
+def look_up(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """What a mapping has under a name that a user gave.
+
+    Raises:
+        UserError: it has nothing under it; see `unknown_name`.
+    """
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known[name]
 
 
 def first_line(error: BaseException) -> str:

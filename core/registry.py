@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from .errors import unknown_name
+from .errors import look_up
 
 T = TypeVar("T")
 
@@ -38,9 +38,7 @@ class Registry(Generic[T]):
         Raises:
             UserError: the name is unknown; the message lists all names and the nearest match.
         """
-        if name not in self._entries:
-            raise unknown_name(self.kind, name, self._entries)
-        return self._entries[name]
+        return look_up(self.kind, name, self._entries)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

@@ -104,7 +104,7 @@ class RunFolder:
         try:
             stored = torch.load(self.checkpoint, map_location=device, weights_only=True)
             epoch, state = int(stored["epoch"]), stored["method"]
-            rows = [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+            rows = self.rows()
         except Exception as error:  # torch.load raises nearly anything on a damaged file
             raise UserError(
                 f"The checkpoint in {self.path} cannot be read ({first_line(error)}). Start over with --again."
@@ -114,6 +114,10 @@ class RunFolder:
                 f"{self.metrics} has {len(rows)} epochs and the checkpoint {epoch}. Start over with --again."
             )
         return epoch, state, rows[:epoch]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The metrics of every recorded epoch."""
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
     def clear(self) -> None:
         """Forget everything but the lock, so that the run starts over."""

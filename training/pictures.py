@@ -25,8 +25,7 @@ def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[s
     for row, column in np.ndindex(*counts.shape):
         shade = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=7)
-    # dollar signs would start mathematical text
-    names = [name.replace("$", r"\$") for name in classes]
+    names = literal(classes)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(
         range(len(names)), [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=8
@@ -34,6 +33,11 @@ def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[s
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (number)")
     save_figure(figure, path)
+
+
+def literal(names: Sequence[str]) -> list[str]:
+    """Names as a figure shows them; a bare dollar sign would start mathematical text."""
+    return [name.replace("$", r"\$") for name in names]
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from noisyfer.benchmark.evidence import markdown, read_evidence, systems
+from noisyfer.benchmark.evidence import finished_runs, markdown, read_evidence, systems
 from noisyfer.benchmark.pictures import draw_systems
 from noisyfer.core.pages import fill_page
 
@@ -22,8 +22,7 @@ def main() -> None:
     texts = {}
     for file in sorted(FOLDER.glob("*.json")):
         document = read_evidence(file)
-        finished = [run for run in document["runs"] if "curves" in run]
-        draw_systems(FOLDER / f"{file.stem}.png", finished)
+        draw_systems(FOLDER / f"{file.stem}.png", finished_runs(document))
         texts[file.stem] = f"{markdown(systems(document))}\n\n![{document['title']}](results/{file.stem}.png)"
     fill_page(PAGE, texts)
     click.echo(f"{PAGE.name}: {', '.join(texts)}")
