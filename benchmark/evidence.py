@@ -132,6 +132,44 @@ def read_evidence(path: Path) -> dict[str, Any]:
     return found
 
 
+def merge_evidence(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One document of the runs of several, made at different times or on different machines.
+
+    Args:
+        documents: at least one, all of one table, protocol and preset.
+
+    Returns:
+        The runs in the order of the table's rows, a system's by seed. A run that failed in one document and finished in
+        another counts as finished.
+
+    Raises:
+        UserError: the documents are not of one table, a system's runs differ in more than their seed, or there are two
+            results of one system and seed.
+    """
+    first = documents[0]
+    for name in ("table", "protocol", "preset"):
+        values = list(dict.fromkeys(str(document.get(name, "")) for document in documents))
+        if len(values) > 1:
+            raise UserError(f"These results do not belong together: their {name} is {' and '.join(values)}.")
+    runs: dict[tuple[str, int], Mapping[str, Any]] = {}
+    for run in (run for document in documents for run in document["runs"]):
+        key = run["system"], run["seed"]
+        before = runs.setdefault(key, run)
+        if "result" in before and "result" in run and before != run:
+            raise UserError(f"There are two results of {key[0]}, seed {key[1]}; leave one of the files out.")
+        if "result" in run:
+            runs[key] = run
+    alike: dict[str, Mapping[str, Any]] = {}
+    for (system, seed), run in runs.items():
+        other = alike.setdefault(system, run)
+        differing = [name for name in ("manifest", "settings", "options") if run[name] != other[name]]
+        if differing:
+            raise UserError(f"Seeds {other['seed']} and {seed} of {system} differ in their {' and '.join(differing)}.")
+    order = {row.system: place for place, row in enumerate(find_table(first["table"]).rows)}
+    ordered = sorted(runs.values(), key=lambda run: (order.get(run["system"], len(order)), run["seed"]))
+    return {**first, "runs": ordered}
+
+
 def finished_runs(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The runs of a document that have a result and curves."""
     return [run for run in document["runs"] if "result" in run]

@@ -37,12 +37,13 @@ def choose_examples(said: Mapping[str, Any], truth: Any) -> tuple[list[int], lis
 
 
 def comparable_runs(runs: Sequence[TableRun], outcomes: Sequence[Outcome]) -> list[TableRun]:
-    """The finished runs of the table's first seed on its first manifest."""
+    """The finished runs of the table's first seed on its first manifest that left their predictions."""
     first = runs[0].plan
     return [
         run
         for run, outcome in zip(runs, outcomes, strict=True)
         if outcome.result is not None
+        and run.plan.folder.predictions.exists()
         and run.plan.config.seed == first.config.seed
         and run.plan.manifest.path == first.manifest.path
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from noisyfer.benchmark.evidence import cells, markdown, read_evidence, spread, systems
+from noisyfer.benchmark.evidence import cells, markdown, merge_evidence, read_evidence, spread, systems
 from noisyfer.benchmark.pictures import draw_systems
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
@@ -35,6 +35,8 @@ def run(system: str, seed: int, last: float, best: float, heads: dict[str, float
         "seed": seed,
         "labels": {"class_flip20": "class", "class_flip40": "class"},
         "manifest": {"name": "cifar10.parquet"},
+        "settings": {"epochs": 2},
+        "options": {},
         "result": result,
         "curves": {"epoch": [1, 2], "class accuracy": [best, last], "cross_entropy": [2.0, 1.0]},
         **more,
@@ -97,6 +99,30 @@ def test_a_failed_run_is_told_and_counts_for_nothing() -> None:
     assert cells([alone]) == [["ours", "sce", *["–"] * 10]]
 
 
+def test_parts_of_a_table_are_one_in_the_order_of_its_rows() -> None:
+    failed = {**run("SCE", 1, 0, 0, {}), "failure": "Its process was killed."}
+    del failed["result"], failed["curves"]
+    early = document(run("proposed", 1, 0.5, 0.5, {}), failed)
+    late = document(run("SCE", 1, 0.4, 0.5, {}), run("proposed", 0, 0.5, 0.5, {}), run("SCE", 0, 0.4, 0.5, {}))
+    merged = merge_evidence([early, late])
+    assert [(found["system"], found["seed"]) for found in merged["runs"]] == [
+        *(("SCE", seed) for seed in (0, 1)),
+        *(("proposed", seed) for seed in (0, 1)),
+    ]
+    assert not any("failure" in found for found in merged["runs"])
+    assert merge_evidence([late, early, late]) == merged
+
+
+def test_what_does_not_belong_together_is_not_merged() -> None:
+    one = document(run("SCE", 0, 0.4, 0.5, {}))
+    with pytest.raises(UserError, match="their table is 1 and 3"):
+        merge_evidence([one, {**one, "table": "3"}])
+    with pytest.raises(UserError, match="two results of SCE, seed 0"):
+        merge_evidence([one, document(run("SCE", 0, 0.41, 0.5, {}))])
+    with pytest.raises(UserError, match="Seeds 0 and 1 of SCE differ in their settings"):
+        merge_evidence([one, document(run("SCE", 1, 0.4, 0.5, {}, settings={"epochs": 3}))])
+
+
 def test_spread_of_none_one_and_several() -> None:
     assert spread([], 2) == "–"
     assert spread([0.5], 2, 100) == "50.00"
@@ -139,7 +165,8 @@ def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: 
     assert found["runs"][0]["curves"]["epoch"] == [1]
     assert {"cross_entropy", "agrees class_clean", "class accuracy"} <= set(found["runs"][0]["curves"])
     assert (folder / "table.md").read_text() == markdown(systems(found)) + "\n"
-    # the same command only reads, and ends in the same files
+    # the same command only reads, and ends in the same files; a run without predictions is in no example
+    next(here.glob("runs/digits-vgg-all-*/predictions.parquet")).unlink()
     again = CliRunner().invoke(main, command)
     assert again.exit_code == 0
     assert " epoch 1/1" not in again.output
