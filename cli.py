@@ -23,6 +23,7 @@ from .commands import (
     show,
     sources,
 )
+from .commands.common_options import with_common_options
 
 
 class _Commands(click.Group):
@@ -36,7 +37,11 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# an option is also read from the environment: --preset of bench from NOISYFER_BENCH_PRESET
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "NOISYFER"}
+
+
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="noisyfer")
 def main() -> None:
     """Learn facial expressions from noisy labels of several annotators and tasks.
@@ -61,7 +66,7 @@ for _module in (
     show,
     sources,
 ):
-    main.add_command(_module.command)
+    main.add_command(with_common_options(_module.command))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import comma_list, sentences
+from ..core.terminal import say
+from .common import Settings, comma_list, sentences
 
 if TYPE_CHECKING:
     from ..benchmark.run import Plan
@@ -64,8 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set",
     "changes",
-    multiple=True,
-    metavar="KEY=VALUE",
+    cls=Settings,
     help="Any other option of the run or the method; see docs/bench.md.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="The dataset's folder or archive, if it has moved.")
@@ -157,7 +157,7 @@ def _bench_methods(request: _Request, labels: list[str], seed: int) -> None:
 
     asked = {name: request.plan[name] for name in ("preset", "changes", "device", "protocol", "devices")}
     check_request(request.methods, strategy=request.strategy, **asked)
-    opened = open_or_make(request.manifest, request.data, click.echo)
+    opened = open_or_make(request.manifest, request.data, say)
     root = dataset_root(opened, request.data)
     plans = plan_bench(opened, request.methods, labels=labels, seed=seed, root=root, **request.plan)
     _announce(plans)
@@ -192,7 +192,7 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
         methods=request.methods,
         manifest=request.manifest,
         data=request.data,
-        say=click.echo,
+        say=say,
         **request.plan,
     )
     _announce([run.plan for run in runs])
@@ -219,11 +219,11 @@ def _whole_numbers(name: str, texts: list[str]) -> list[int]:
 def _announce(plans: list[Plan]) -> None:
     """Say what the user should know before a run starts."""
     for note in dict.fromkeys(note for plan in plans for note in plan.choice.notes):
-        click.echo(note)
+        say(note)
     for plan in plans:
         if plan.others and not plan.folder.path.exists():
             other, changed = plan.others[-1]
-            click.echo(
+            say(
                 f"{plan.config.method}: a new folder, since the configuration differs from {other.name} "
                 f"({'; '.join(changed)})."
             )

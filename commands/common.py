@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..core.errors import Stopped, UserError
+from ..core.terminal import is_verbose
 
 INTERRUPTED = 130
 
@@ -25,12 +28,28 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             click.echo(str(stopped), err=True)
             sys.exit(INTERRUPTED)
         except UserError as error:
+            if is_verbose():
+                traceback.print_exc()
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             click.echo("Stopped. Nothing half-written is left. To go on, run the same command again.", err=True)
             sys.exit(INTERRUPTED)
 
     return guarded
+
+
+class Settings(click.Option):
+    """`--set KEY=VALUE`, which may be repeated: what is typed comes after what a --config file sets, and goes first."""
+
+    def __init__(self, names: Sequence[str], **more: Any) -> None:
+        super().__init__(names, multiple=True, metavar="KEY=VALUE", **more)
+
+    def consume_value(self, ctx: click.Context, opts: Any) -> Any:
+        """The file's values and then those that were typed."""
+        value, source = super().consume_value(ctx, opts)
+        if source is ParameterSource.COMMANDLINE and self.name is not None:
+            value = (*(ctx.lookup_default(self.name) or ()), *value)
+        return value, source
 
 
 def comma_list(texts: str | Iterable[str] | None) -> list[str]:

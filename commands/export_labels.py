@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..core.terminal import say
 from .common import comma_list, sentences
 
 
@@ -37,4 +38,4 @@ def command(manifest: Path, out: Path, labels: str | None, split: str | None, fo
         format=format,
         overwrite=overwrite,
     )
-    click.echo(f"Written: {rows:,} rows to {export_path(out, format)}")
+    say(f"Written: {rows:,} rows to {export_path(out, format)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..core.terminal import say
 from .common import sentences
 
 
@@ -77,4 +78,4 @@ def command(
         overwrite=overwrite,
     )
     for line in told(import_labels(manifest, files, out, options)):
-        click.echo(line)
+        say(line)

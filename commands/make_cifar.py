@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..core.terminal import say
 from .common import sentences
 
 
@@ -46,4 +47,4 @@ def command(rates: str | None, noise: str, data: str | None, out: Path | None, s
     numbers = None if rates is None else parse_rates(rates)
     manifest = make_cifar(numbers, data=data, out=out, noise=noise, seed=seed)
     print_label_sets(manifest)
-    click.echo(f"Wrote {manifest.path}: {manifest.rows:,} samples.")
+    say(f"Wrote {manifest.path}: {manifest.rows:,} samples.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..core.terminal import say
 from .common import sentences
 
 
@@ -44,4 +45,4 @@ def command(out: Path, n: int, seed: int, workers: int, sheet: Path | None) -> N
         from ..relabel.drawn.sheet import write_sheet
 
         write_sheet(sheet, seed)
-        click.echo(f"Wrote {sheet}.")
+        say(f"Wrote {sheet}.")

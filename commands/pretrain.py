@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import comma_list, sentences
+from ..core.terminal import say
+from .common import Settings, comma_list, sentences
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 @click.option("--width", metavar="W", help="Multiplier of vgg's channel counts.")
 @click.option("--balance", is_flag=True, help="Draw every class equally often.")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, augmentation and dropout.")
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any other option; see the documentation on teachers."
-)
+@click.option("--set", "changes", cls=Settings, help="Any other option; see the documentation on teachers.")
 @click.option("--workers", default=2, show_default=True, help="Threads that decode while faces are looked for.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
 @click.option("--again", is_flag=True, help="Start over, and replace --out.")
@@ -149,5 +148,5 @@ def _open(
             f"{error} These are options of 'noisyfer relabel --source {source}', which writes the same manifest; "
             f"one that is there already is taken as it is by 'noisyfer pretrain --manifest {job.out}'."
         ) from error
-    click.echo(f"Labels and faces: {found.path}, {found.rows:,} samples.")
+    say(f"Labels and faces: {found.path}, {found.rows:,} samples.")
     return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..core.terminal import say
 from .common import sentences
 
 
@@ -27,4 +28,4 @@ def command(manifest: Path, check: bool) -> None:
     print_manifest(opened)
     if check:
         opened.validate()
-        click.echo("Checked: ids, splits, image paths and labels are in order.")
+        say("Checked: ids, splits, image paths and labels are in order.")

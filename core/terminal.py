@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,12 +13,39 @@ PLAIN_WIDTH = 160
 """Columns of a table that goes to a file or a pipe, where there is no terminal to ask."""
 
 
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_verbose: ContextVar[bool] = ContextVar("verbose", default=False)
+
+
+def set_quiet(quiet: bool) -> None:
+    """Whether tables, notes and progress are kept to oneself from now on."""
+    _quiet.set(quiet)
+
+
+def set_verbose(verbose: bool) -> None:
+    """Whether errors say where in the program they came from from now on."""
+    _verbose.set(verbose)
+
+
+def is_verbose() -> bool:
+    """Whether errors say where in the program they came from."""
+    return _verbose.get()
+
+
 def console() -> Console:
-    """A console: as wide as the terminal, or wide enough for a whole table in a file."""
+    """A console: as wide as the terminal, or wide enough for a whole table in a file; silent after `set_quiet`."""
     from rich.console import Console
 
-    found = Console(highlight=False, emoji=False)
-    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH)
+    found = Console(highlight=False, emoji=False, quiet=_quiet.get())
+    return found if found.is_terminal else Console(highlight=False, emoji=False, width=PLAIN_WIDTH, quiet=_quiet.get())
+
+
+def say(text: str) -> None:
+    """Print a line for the person at the keyboard; nothing after `set_quiet`."""
+    import click
+
+    if not _quiet.get():
+        click.echo(text)
 
 
 def progress(on: Console, *more: str) -> Progress:
@@ -45,7 +73,7 @@ def progress(on: Console, *more: str) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=on,
-        disable=not on.is_terminal,
+        disable=on.quiet or not on.is_terminal,
         transient=True,
     )
 
