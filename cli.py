@@ -13,6 +13,7 @@ import click
 from . import __version__
 from .commands import (
     bench,
+    doctor,
     export_labels,
     import_labels,
     make_cifar,
@@ -62,6 +63,7 @@ for _module in (
     import_labels,
     export_labels,
     bench,
+    doctor,
     methods,
     show,
     sources,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -46,6 +46,27 @@ class Summary:
     samples: Mapping[str, Mapping[str, int]]
     sets: Mapping[str, SetSummary]
     agreement: Mapping[tuple[str, str], tuple[float, int]]
+
+
+def to_json(manifest: Manifest, summary: Summary) -> dict[str, Any]:
+    """A manifest in figures for programs: dataset, tasks, label sets with their provenance, samples, agreement."""
+    header = manifest.header
+    return {
+        "path": str(manifest.path),
+        "sha256": manifest.fingerprint,
+        "dataset": asdict(header.dataset),
+        "created_by": header.created_by,
+        "parents": list(header.parents),
+        "tasks": {name: asdict(task) for name, task in header.tasks.items()},
+        "label_sets": {
+            name: {**asdict(found), **asdict(summary.sets[name])} for name, found in header.label_sets.items()
+        },
+        "samples": {split: dict(statuses) for split, statuses in summary.samples.items()},
+        "agreement": [
+            {"label_sets": list(pair), "agreement": value, "samples": samples}
+            for pair, (value, samples) in summary.agreement.items()
+        ],
+    }
 
 
 def summarise(manifest: Manifest) -> Summary:

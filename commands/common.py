@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from ..core.errors import Stopped, UserError
+from ..core.files import finite
 from ..core.terminal import is_verbose
 
 INTERRUPTED = 130
@@ -50,6 +52,11 @@ class Settings(click.Option):
         if source is ParameterSource.COMMANDLINE and self.name is not None:
             value = (*(ctx.lookup_default(self.name) or ()), *value)
         return value, source
+
+
+def print_json(value: Any) -> None:
+    """Print for programs: indented, NaN and infinities as null."""
+    click.echo(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def comma_list(texts: str | Iterable[str] | None) -> list[str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from .common import sentences
+from .common import print_json, sentences
 
 
 @click.command("sources")
@@ -27,7 +25,7 @@ def command(as_json: bool) -> None:
 
     found = look_up()
     if as_json:
-        click.echo(json.dumps([entry.to_json() for entry in found], indent=2, ensure_ascii=False))
+        print_json([entry.to_json() for entry in found])
         return
     for entry in found:
         click.secho(entry.name, bold=True)

@@ -119,6 +119,19 @@ def test_show_prints_samples_sets_counts_and_agreement(digits_manifest: Path) ->
         assert part in result.output
 
 
+def test_show_prints_the_same_figures_for_programs(digits_manifest: Path) -> None:
+    found = json.loads(noisyfer("show", digits_manifest, "--json").stdout)
+    opened = Manifest.open(digits_manifest)
+    assert found["sha256"] == opened.fingerprint
+    assert found["label_sets"]["class_flip20"]["provenance"]["rate"] == 0.2
+    clean = opened.labels("class_clean").values
+    assert list(found["label_sets"]["class_clean"]["counts"].values()) == np.bincount(clean).tolist()
+    (pair,) = [each for each in found["agreement"] if each["label_sets"] == ["class_clean", "class_flip20"]]
+    flipped = opened.labels("class_flip20")
+    assert pair["samples"] == flipped.present.sum()
+    assert pair["agreement"] == pytest.approx((clean == flipped.values)[flipped.present].mean())
+
+
 def test_bench_takes_data_as_make_cifar_does(here: Path) -> None:
     folder = write_python(here / "elsewhere", tiny_cifar(per_batch=20, test=20))
     for data in (here / "elsewhere", folder):
