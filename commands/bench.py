@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import comma_list, sentences
+from ..core.names import comma_list
+from .common import sentences
 
 if TYPE_CHECKING:
     from ..benchmark.run import Plan

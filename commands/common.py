@@ -1,10 +1,10 @@
-"""What all commands share: errors as sentences, Ctrl-C as status 130, comma lists."""
+"""What all commands share: errors as sentences, Ctrl-C as status 130."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -31,9 +31,3 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(INTERRUPTED)
 
     return guarded
-
-
-def comma_list(texts: str | Iterable[str] | None) -> list[str]:
-    """The parts of one comma list or of several, without blanks and empty parts."""
-    several = [texts] if isinstance(texts, str) else list(texts or ())
-    return [part.strip() for text in several for part in text.split(",") if part.strip()]

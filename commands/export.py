@@ -14,8 +14,8 @@ from .common import sentences
 @click.option(
     "--format",
     required=True,
-    help="checkpoint (one safetensors file for noisyfer), onnx, timm (a state dict, of runs with a timm --arch), or pt2 "
-    "(torch.export).",
+    help="checkpoint (one safetensors file for noisyfer), onnx, timm (a state dict, of runs with a timm --arch), or "
+    "pt2 (torch.export).",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: <run>.ckpt, .onnx, …]")
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there already.")

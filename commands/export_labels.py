@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .common import comma_list, sentences
+from ..core.names import comma_list
+from .common import sentences
 
 
 @click.command("export-labels")

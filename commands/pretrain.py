@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import comma_list, sentences
+from ..core.names import comma_list
+from .common import sentences
 
 if TYPE_CHECKING:
     from ..manifest import Manifest

@@ -22,7 +22,8 @@ from .common import sentences
     multiple=True,
     metavar="[NAME=]FILE",
     help="A teacher: a .ckpt of 'noisyfer pretrain' or 'export', a run's folder, an .onnx with a .json beside it, or "
-    "timm:ARCH:FILE. May be repeated; each is an annotator, called NAME or like its file (of a run: its method). Without any, the dataset's own labels are written.",
+    "timm:ARCH:FILE. May be repeated; each is an annotator, called NAME or like its file (a run: its method). Without "
+    "any, the dataset's own labels are written.",
 )
 @click.option(
     "--root", type=click.Path(path_type=Path), help="The dataset.  [default: $NOISYFER_DATA/NAME, datasets/NAME]"
@@ -82,29 +83,30 @@ def command(
       noisyfer relabel --source folder --root photos --model raf.ckpt --model emotions.onnx
       noisyfer relabel --source manifest:data_manifests/affectnet_by_raf.parquet --model b.ckpt
     """
-    from ..relabel.label import label
-    from ..relabel.plan import JobOptions
+    from .. import api
     from ..relabel.present import print_report
-    from ..relabel.sources import SourceOptions
-    from ..relabel.teachers import load_teacher
-    from ..training.device import choose_device
     from .stopping import stopping
 
-    chosen = choose_device(device)
-    options = JobOptions(
-        split=split,
-        limit=limit,
-        probs=probs,
-        whole=whole,
-        kept_size=face_size if save_faces else 0,
-        batch=batch,
-        shard_rows=shard_rows,
-        workers=workers,
-        device=chosen,
-        max_failed=max_failed,
-    )
-    about = SourceOptions(contempt=contempt, labels=labels)
-    teachers = [load_teacher(model, chosen) for model in models]
     with stopping("finishing the shard in hand") as stop:
-        report = label(source, teachers, root=root, out=out, about=about, options=options, again=again, stop=stop)
+        report = api.relabel(
+            source,
+            models,
+            root=root,
+            out=out,
+            split=split,
+            limit=limit,
+            labels=labels,
+            contempt=contempt,
+            probs=probs,
+            whole=whole,
+            save_faces=save_faces,
+            face_size=face_size,
+            batch=batch,
+            shard_rows=shard_rows,
+            workers=workers,
+            max_failed=max_failed,
+            device=device,
+            again=again,
+            stop=stop,
+        )
     print_report(report)

@@ -8,15 +8,13 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..core.files import write_json
-from ..core.schema import Dataset, Header, LabelSet, Task
-from ..manifest import write_manifest
+from ..core.schema import Header, LabelSet, Task
 from .convert_pictures import Pictures, Record
-from .exporting import METADATA_NAME, export_labels
+from .exporting import named_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,24 +26,40 @@ SHARD_BYTES = 256 * 2**20
 """Encoded pictures in one Parquet or tar file."""
 
 GROUP_ROWS = 128
+METADATA_NAME = "metadata.parquet"
+METADATA_ROWS = 10_000
 
 
 def imagefolder(folder: Path, pictures: Pictures) -> None:
-    """The hub's image folder: `<split>/<picture>`, and a `metadata.csv` a split with the label sets' class names."""
-    import pyarrow as pa
+    """The hub's image folder: `<split>/<picture>`, and a `metadata.parquet` a split with class names and numbers.
 
-    header = _labels_only(pictures.view.header)
-    names = [column for found in header.label_sets.values() for column in found.columns.values()]
-    columns: dict[str, list[Any]] = {name: [] for name in ("id", "split", "image", "status", "detail", *names)}
-    for record in pictures:
-        _save(folder / record.split / record.file, record)
-        for name, values in columns.items():
-            values.append(record.file if name == "image" else record.row[name])
-    # the csv is the one of 'export-labels', of a manifest whose images are the new files
-    with tempfile.TemporaryDirectory() as place:
-        moved = write_manifest(Path(place) / "moved.parquet", header, [pa.table(columns)])
-        for split in dict.fromkeys(columns["split"]):
-            export_labels(moved, folder / split / METADATA_NAME, splits=[split], format="imagefolder")
+    Parquet and no csv, whose columns have other types in a split where a label set is missing, which the hub refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    label_columns = named_columns(pictures.view)
+    kinds = {name: pa.string() if task.classes else pa.float32() for name, (_, task) in label_columns.items()}
+    schema = pa.schema({"file_name": pa.string(), "id": pa.string(), **kinds})
+    rows: dict[str, list[dict[str, Any]]] = {}
+    with contextlib.ExitStack() as stack:
+        writers: dict[str, pq.ParquetWriter] = {}
+        for record in pictures:
+            split = record.split
+            _save(folder / split / record.file, record)
+            if split not in writers:
+                writers[split] = stack.enter_context(pq.ParquetWriter(folder / split / METADATA_NAME, schema))
+                rows[split] = []
+            told = {"file_name": record.file, "id": record.row["id"]}
+            for name, (column, task) in label_columns.items():
+                value = record.row[column]
+                told[name] = task.classes[value] if task.classes and value is not None else value
+            rows[split].append(told)
+            if len(rows[split]) >= METADATA_ROWS:
+                writers[split].write_table(pa.Table.from_pylist(rows[split], schema))
+                rows[split] = []
+        for split, writer in writers.items():
+            writer.write_table(pa.Table.from_pylist(rows[split], schema))
 
 
 def hub(folder: Path, pictures: Pictures) -> None:
@@ -195,15 +209,6 @@ def _coco_annotation(image: int, record: Record, label_set: LabelSet, category: 
     box = [left, top, right - left, bottom - top]
     told = {"image_id": image, "category_id": category, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
     return {**told, "label_set": label_set.name, "annotator": label_set.annotator}
-
-
-def _labels_only(header: Header) -> Header:
-    """The header without faces and probabilities, for images that lie beside the labels."""
-    sets = {
-        name: replace(found, columns={role: column for role, column in found.columns.items() if role != "probs"})
-        for name, found in header.label_sets.items()
-    }
-    return replace(header, dataset=Dataset(header.dataset.name), label_sets=sets, faces=False, faces_root="")
 
 
 def _hub_schema(header: Header) -> pa.Schema:

@@ -107,7 +107,7 @@ def export_run(run: Path, format: str, out: Path | None = None, *, overwrite: bo
     return Exported(file, sidecar, difference, model)
 
 
-class _folder_beside:  # noqa: N801 - reads as a function
+class _folder_beside:
     """A hidden folder beside a file that is gone at the end, on the same file system."""
 
     def __init__(self, file: Path) -> None:
@@ -253,14 +253,14 @@ def _compared(teacher: RunTeacher, format: str, file: Path) -> float:
         for task, values in expected.items():
             if found[task].shape != values.shape:
                 raise UserError(
-                    f"The exported network answers to {count} images with {len(found[task])} of '{task}', so it was not "
-                    "written. Choose another --format; checkpoint always works."
+                    f"The exported network answers to {count} images with {len(found[task])} of '{task}', so it was "
+                    "not written. Choose another --format; checkpoint always works."
                 )
         worst = max([worst, *(float((expected[task] - found[task]).abs().max()) for task in expected)])
     if not worst <= TOLERANCE:
         raise UserError(
-            f"The exported network's answers differ from the run's by up to {worst:.2g}, more than {TOLERANCE:g}, so it "
-            "was not written. Choose another --format; checkpoint always has the very same ones."
+            f"The exported network's answers differ from the run's by up to {worst:.2g}, more than {TOLERANCE:g}, so "
+            "it was not written. Choose another --format; checkpoint always has the very same ones."
         )
     return worst
 

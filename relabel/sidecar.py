@@ -14,7 +14,6 @@ from ..core.files import read_json
 from ..core.schema import Task
 from ..models.networks.backbone import LARGEST, SMALLEST
 
-
 ROLES = ("logits", "probabilities", "valence", "arousal", "skip")
 """What a column of an output may be; `logits` and `probabilities` take as many as there are classes, the others one."""
 

@@ -15,7 +15,6 @@ from ..models.networks.backbone import LARGEST, SMALLEST
 from ..models.networks.teacher import Architecture, TeacherNetwork, build_teacher
 from ..training.weights import is_safetensors, read_header, read_weights, write_weights
 
-
 FORMAT = 1
 """Version of the header."""
 

@@ -22,6 +22,7 @@ from ..models.methods import METHODS, LabelSetSpec, Method, Problem
 from ..models.methods.base import TrainingConfig
 from ..models.networks.layers import IMAGE_SIZES
 from ..models.networks.teacher import Architecture
+from .data import learns_faces
 from .folder import RunFolder
 from .weights import load_plain, read_weights
 
@@ -36,7 +37,7 @@ class Learned:
     Attributes:
         label_sets: what the method learned from, in its order.
         tasks: their tasks, with the classes in the order of the outputs.
-        align: whether the manifest said where faces are, so that aligned ones were learned.
+        align: whether aligned faces were learned.
     """
 
     label_sets: tuple[LabelSetSpec, ...]
@@ -47,7 +48,7 @@ class Learned:
     def of(cls, manifest: Manifest, label_sets: Sequence[LabelSetSpec]) -> Learned:
         """What a run on a manifest learns."""
         tasks = {found.task: manifest.header.tasks[found.task] for found in label_sets}
-        return cls(tuple(label_sets), tasks, manifest.header.faces)
+        return cls(tuple(label_sets), tasks, learns_faces(manifest, list(tasks)))
 
     def to_json(self) -> dict[str, Any]:
         """As stored in `config.json`."""
@@ -108,8 +109,15 @@ class Trained:
 
     @property
     def size(self) -> int:
-        """S, pixels."""
-        size: int = self._fields.inner("settings").whole("image_size", min(IMAGE_SIZES), max(IMAGE_SIZES))
+        """S, pixels.
+
+        Raises:
+            UserError: the networks are not defined for it.
+        """
+        settings = self._fields.inner("settings")
+        size: int = settings.whole("image_size", min(IMAGE_SIZES), max(IMAGE_SIZES))
+        if size not in IMAGE_SIZES:
+            raise settings.wrong("image_size", f"one of {', '.join(map(str, IMAGE_SIZES))}")
         return size
 
     @property
