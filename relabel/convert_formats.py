@@ -135,7 +135,7 @@ def coco(folder: Path, pictures: Pictures) -> None:
     the face's box or the whole picture. Valence and arousal stand with the image.
     """
     header = pictures.view.header
-    categories = {
+    categories: dict[tuple[str, int], dict[str, Any]] = {
         (task.name, place): {"id": 0, "name": name, "supercategory": task.name}
         for task in header.tasks.values()
         for place, name in enumerate(task.classes)
@@ -155,8 +155,8 @@ def coco(folder: Path, pictures: Pictures) -> None:
             for found in header.label_sets.values():
                 value = record.value(found)
                 if header.tasks[found.task].classes and value is not None:
-                    category = categories[found.task, value]["id"]
-                    document.annotation(_coco_annotation(number, record, found, category))
+                    place = categories[found.task, value]["id"]
+                    document.annotation(_coco_annotation(number, record, found, place))
 
 
 class _Coco:
@@ -223,10 +223,11 @@ def _hub_schema(header: Header) -> pa.Schema:
     for found in header.label_sets.values():
         names = {"names": list(header.tasks[found.task].classes), "_type": "ClassLabel"}
         for role, column in found.columns.items():
-            kinds[column] = {
+            described: dict[str, tuple[pa.DataType, dict[str, Any]]] = {
                 "label": (pa.int64(), names),
                 "probs": (pa.list_(pa.float32()), {"feature": number, "_type": "List"}),
-            }.get(role, (pa.float32(), number))
+            }
+            kinds[column] = described.get(role, (pa.float32(), number))
     features = {name: told for name, (_, told) in kinds.items()}
     metadata = {"huggingface": json.dumps({"info": {"features": features}}, ensure_ascii=False)}
     return pa.schema([(name, kind) for name, (kind, _) in kinds.items()], metadata)

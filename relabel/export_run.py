@@ -187,8 +187,13 @@ def _timm(teacher: RunTeacher, file: Path) -> None:
     trunk, head = getattr(network, "trunk", None), getattr(network, "head", getattr(network, "labels", None))
     name = timm_settings(arch).classifier
     widths = [len(task.classes) or 2 for task in trained.learned.tasks.values()]
-    simple = len(networks) == 1 and isinstance(trunk, TimmTrunk) and isinstance(head, nn.Linear)
-    if not simple or head.out_features != sum(widths) or not isinstance(name, str):
+    if (
+        len(networks) != 1
+        or not isinstance(trunk, TimmTrunk)
+        or not isinstance(head, nn.Linear)
+        or head.out_features != sum(widths)
+        or not isinstance(name, str)
+    ):
         raise UserError(
             f"{trained.name} does not predict by a model of timm with one output layer, and --format timm can hold "
             "nothing else. Choose --format onnx or checkpoint."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -112,3 +113,14 @@ def test_bars_move_in_a_notebook_only_with_widgets(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("importlib.util.find_spec", lambda name, there=there: there or None)
         assert can_draw(notebook) is there
         assert not can_draw(Console(force_terminal=False, force_jupyter=False))
+
+
+def test_the_cells_of_the_example_notebook_run(here: Path) -> None:
+    notebook = json.loads((Path(__file__).parent.parent / "docs" / "example.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] for cell in cells)  # committed as it was executed
+    assert not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec("".join(cell["source"]), names)  # noqa: S102 - the repository's own file
+    assert (here / "digits_hf" / "data" / "test-00000-of-00001.parquet").exists()
