@@ -35,6 +35,7 @@ from ..training.initial import load_trunk
 from ..training.loop import check_weights, predictions, repeatable, train_epoch
 from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
+from ..training.trained import Learned
 from .board import TensorBoard
 from .choose import Choice, choose, refuse_missing, vote
 from .evaluate import agreement_subset, evaluate, final_details
@@ -347,6 +348,7 @@ def _description(plan: Plan) -> dict[str, Any]:
     return {
         "run": plan.config.to_json(),
         "manifest": {"name": plan.manifest.path.name, "sha256": plan.manifest.fingerprint},
+        "learned": Learned.of(plan.manifest, plan.choice.specs).to_json(),
         "versions": {
             "noisyfer": __version__,
             "torch": torch.__version__,

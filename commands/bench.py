@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.names import comma_list
 from ..core.terminal import say
-from .common import Settings, comma_list, sentences
+from .common import Settings, sentences
 
 if TYPE_CHECKING:
     from ..benchmark.run import Plan

@@ -1,4 +1,4 @@
-"""What all commands share: errors as sentences, Ctrl-C as status 130, comma lists."""
+"""What all commands share: errors as sentences, Ctrl-C as status 130."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -57,9 +57,3 @@ class Settings(click.Option):
 def print_json(value: Any) -> None:
     """Print for programs: indented, NaN and infinities as null."""
     click.echo(json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def comma_list(texts: str | Iterable[str] | None) -> list[str]:
-    """The parts of one comma list or of several, without blanks and empty parts."""
-    several = [texts] if isinstance(texts, str) else list(texts or ())
-    return [part.strip() for text in several for part in text.split(",") if part.strip()]

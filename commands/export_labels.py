@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from ..core.names import comma_list
 from ..core.terminal import say
-from .common import comma_list, sentences
+from .common import sentences
 
 
 @click.command("export-labels")

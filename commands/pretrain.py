@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..core.names import comma_list
 from ..core.terminal import say
-from .common import Settings, comma_list, sentences
+from .common import Settings, sentences
 
 if TYPE_CHECKING:
     from ..manifest import Manifest

@@ -21,8 +21,9 @@ from .common import sentences
     "models",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="A teacher: a .ckpt of 'noisyfer pretrain', an .onnx with a .json beside it, or timm:ARCH:FILE. May be "
-    "repeated; each is an annotator, called NAME or like its file. Without any, the dataset's own labels are written.",
+    help="A teacher: a .ckpt of 'noisyfer pretrain' or 'export', a run's folder, an .onnx with a .json beside it, or "
+    "timm:ARCH:FILE. May be repeated; each is an annotator, called NAME or like its file (a run: its method). Without "
+    "any, the dataset's own labels are written.",
 )
 @click.option(
     "--root", type=click.Path(path_type=Path), help="The dataset.  [default: $NOISYFER_DATA/NAME, datasets/NAME]"
@@ -82,30 +83,30 @@ def command(
       noisyfer relabel --source folder --root photos --model raf.ckpt --model emotions.onnx
       noisyfer relabel --source manifest:data_manifests/affectnet_by_raf.parquet --model b.ckpt
     """
-    from ..relabel.job import run_job
-    from ..relabel.plan import JobOptions, open_source, plan_job
-    from ..relabel.present import JobDisplay, print_report
-    from ..relabel.sources import SourceOptions
-    from ..relabel.teachers import load_teacher
-    from ..training.device import choose_device
+    from .. import api
+    from ..relabel.present import print_report
     from .stopping import stopping
 
-    chosen = choose_device(device)
-    options = JobOptions(
-        split=split,
-        limit=limit,
-        probs=probs,
-        whole=whole,
-        kept_size=face_size if save_faces else 0,
-        batch=batch,
-        shard_rows=shard_rows,
-        workers=workers,
-        device=chosen,
-        max_failed=max_failed,
-    )
-    opened = open_source(source, root, SourceOptions(contempt=contempt, labels=labels))
-    teachers = [load_teacher(model, chosen) for model in models]
-    job = plan_job(source, opened, teachers, out, options)
-    with stopping("finishing the shard in hand") as stop, JobDisplay(f"{source} → {job.out.name}") as display:
-        report = run_job(job, display, again=again, stop=stop)
+    with stopping("finishing the shard in hand") as stop:
+        report = api.relabel(
+            source,
+            models,
+            root=root,
+            out=out,
+            split=split,
+            limit=limit,
+            labels=labels,
+            contempt=contempt,
+            probs=probs,
+            whole=whole,
+            save_faces=save_faces,
+            face_size=face_size,
+            batch=batch,
+            shard_rows=shard_rows,
+            workers=workers,
+            max_failed=max_failed,
+            device=device,
+            again=again,
+            stop=stop,
+        )
     print_report(report)

@@ -48,8 +48,15 @@ def say(text: str) -> None:
         click.echo(text)
 
 
+def can_draw(on: Console) -> bool:
+    """Whether bars can move there: on a terminal, or in a notebook that has widgets."""
+    from importlib.util import find_spec
+
+    return on.is_terminal or (on.is_jupyter and find_spec("ipywidgets") is not None)
+
+
 def progress(on: Console, *more: str) -> Progress:
-    """Bars with description, count and times, gone when they are done; none where there is no terminal.
+    """Bars with description, count and times, gone when they are done; none where nothing can draw them.
 
     Args:
         on: where they are drawn.
@@ -73,7 +80,7 @@ def progress(on: Console, *more: str) -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=on,
-        disable=on.quiet or not on.is_terminal,
+        disable=on.quiet or not can_draw(on),
         transient=True,
     )
 
@@ -99,7 +106,7 @@ class Bars:
 
     @property
     def hidden(self) -> bool:
-        """Whether there is no terminal to draw them on."""
+        """Whether there is nothing to draw them on."""
         return self.progress.disable
 
     def show(self, text: str, done: int, total: int, key: str | None = None) -> None:

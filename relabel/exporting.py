@@ -58,7 +58,7 @@ def export_labels(
     if path.exists() and not overwrite:
         raise UserError(f"{path} is there already. Give another name with --out, or replace it with --overwrite.")
     keys = ("file_name", "split") if format == "imagefolder" else ("id", "split", "image")
-    columns = _columns(view)
+    columns = named_columns(view)
     count = 0
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -88,14 +88,18 @@ def export_path(out: str | Path, format: str) -> Path:
     return out
 
 
-def _columns(view: Manifest) -> dict[str, tuple[str, Task]]:
-    """By the name of each column in the csv, the manifest's column and its task."""
+def named_columns(view: Manifest) -> dict[str, tuple[str, Task]]:
+    """By the name that each label's column has outside, the manifest's column and its task.
+
+    Raises:
+        UserError: two would have the same name.
+    """
     found: dict[str, tuple[str, Task]] = {}
     for label_set in view.header.label_sets.values():
         task = view.header.tasks[label_set.task]
         for name, column in _names(label_set, task).items():
             if name in found or name in ("id", "split", "image", "file_name"):
-                raise UserError(f"Two columns of the csv would be called '{name}'. Export label sets one at a time.")
+                raise UserError(f"Two columns of labels would be called '{name}'. Export label sets one at a time.")
             found[name] = (column, task)
     return found
 

@@ -43,6 +43,7 @@ class ForeignTeacher:
         self.size, self.align = sidecar.size, sidecar.align
         self.tasks: Mapping[str, Task] = sidecar.tasks
         self.figures: Mapping[str, Any] = {}
+        self.origin: Mapping[str, Any] = {}
         self.run = run
         self.device = torch.device(device)
 

@@ -10,12 +10,13 @@ from typing import Any, Literal, cast
 from ..core.config import option, to_dict, with_settings
 from ..core.errors import UserError, unknown_name
 from ..core.files import sha256_file
-from ..core.schema import EYES, LabelSet
+from ..core.schema import LabelSet
 from ..manifest import Manifest
 from ..models.methods import LabelSetSpec
 from ..models.networks.backbone import LARGEST, VGG, timm_settings
 from ..models.networks.encoder import VGGTrunk
 from ..models.networks.teacher import Architecture, TeacherNetwork, build_teacher, normalisation
+from ..training.data import learns_faces
 from ..training.folder import RunFolder
 from ..training.initial import load_body, load_convolutions
 from ..training.weights import is_safetensors
@@ -24,7 +25,6 @@ from .teacher_files import Description
 HUMANS = ("human", "clean")
 """Annotators whose labels a teacher learns, the first one that there is."""
 
-FACE_TASKS = ("expression", "va")
 
 VGG_SIZE = 64
 """The paper's size of faces."""
@@ -141,7 +141,7 @@ def plan_pretraining(
         size=settings.image_size,
         mean=mean,
         std=std,
-        align=_aligned(manifest, chosen),
+        align=learns_faces(manifest, [found.task for found in chosen]),
         tasks={found.task: manifest.header.tasks[found.task] for found in chosen},
     )
     config = {
@@ -233,15 +233,6 @@ def _human_sets(manifest: Manifest, tasks: Sequence[str]) -> list[LabelSet]:
             raise unknown_name("task that humans labelled", task, by_task)
     wanted = tuple(dict.fromkeys(tasks)) or tuple(by_task)
     return [by_task[task] for task in wanted]
-
-
-def _aligned(manifest: Manifest, chosen: Sequence[LabelSet]) -> bool:
-    """Whether the teacher takes aligned faces: it learned from them, or from pictures that are nothing but faces."""
-    if not manifest.header.faces:
-        return False
-    if any(found.task in FACE_TASKS for found in chosen):
-        return True
-    return any(batch.column(0).null_count < len(batch) for batch in manifest.batches([EYES[0]]))
 
 
 def _spec(label_set: LabelSet, description: Description) -> LabelSetSpec:

@@ -71,7 +71,7 @@ def plan_teacher_sets(
             if made.name in taken or any(made.name == other.label_set.name for other in planned):
                 raise UserError(
                     f"There is a label set '{made.name}' already. Give the teacher another name, such as "
-                    f"--model {teacher.annotator}2=FILE."
+                    f"--model {teacher.annotator}2=FILE, or --as {teacher.annotator}2 where a run predicts."
                 )
             planned.append(TeacherSet(teacher.annotator, made, order))
     return tuple(planned)
@@ -143,6 +143,7 @@ def _provenance(teacher: Teacher, task: Task, order: tuple[int, ...]) -> dict[st
         "size": teacher.size,
         "aligned": teacher.align,
         "figures": dict(teacher.figures),
+        **({"origin": dict(teacher.origin)} if teacher.origin else {}),
     }
     if order:
         theirs = teacher.tasks[task.name].classes

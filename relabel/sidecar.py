@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError, unknown_name
+from ..core.fields import Fields
 from ..core.files import read_json
 from ..core.schema import Task
 from ..models.networks.backbone import LARGEST, SMALLEST
-from .fields import Fields
 
 ROLES = ("logits", "probabilities", "valence", "arousal", "skip")
 """What a column of an output may be; `logits` and `probabilities` take as many as there are classes, the others one."""

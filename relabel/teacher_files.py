@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError, first_line
+from ..core.fields import Fields, task_from
 from ..core.files import finite, whole_file
 from ..core.schema import Task
 from ..models.networks.backbone import LARGEST, SMALLEST
 from ..models.networks.teacher import Architecture, TeacherNetwork, build_teacher
 from ..training.weights import is_safetensors, read_header, read_weights, write_weights
-from .fields import Fields
 
 FORMAT = 1
 """Version of the header."""
@@ -110,7 +110,7 @@ def read_description(file: Path) -> Description:
         mean=fields.numbers("mean", 3),
         std=std,
         align=fields.flag("align", True),
-        tasks={name: _task(tasks.inner(name), name) for name in tasks.value},
+        tasks={name: task_from(tasks.inner(name), name) for name in tasks.value},
         **{key: fields.inner(key).value for key in ("figures", "training", "versions")},
     )
 
@@ -158,9 +158,3 @@ def fit_weights(network: Any, tensors: Mapping[str, Any], what: str, file: Path)
         network.load_state_dict(dict(tensors))
     except RuntimeError as error:  # such as a tensor of another kind that cannot be copied
         raise UserError(f"The weights in {file} cannot be used: {first_line(error)}.") from error
-
-
-def _task(entry: Fields, name: str) -> Task:
-    if entry.text("kind", choices=("categorical", "continuous")) == "continuous":
-        return Task(name, "continuous")
-    return Task(name, "categorical", entry.names("classes", 2))

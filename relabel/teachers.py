@@ -15,8 +15,10 @@ from ..core.files import sha256_file
 from ..core.schema import Task
 from ..models.networks.backbone import build_timm, timm_settings
 from ..models.networks.teacher import TeacherNetwork, normalisation
-from ..training.weights import read_weights
+from ..training.trained import read_exported, read_run
+from ..training.weights import read_header, read_weights
 from .foreign import ForeignTeacher, combined_hash, in_pieces
+from .run_teacher import RunTeacher
 from .sidecar import read_sidecar, sidecar_path
 from .teacher_files import fit_weights, read_teacher
 
@@ -50,6 +52,10 @@ class Teacher(Protocol):
     @property
     def figures(self) -> Mapping[str, Any]:
         """Its validation scores, where they are known."""
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """Further facts for the provenance of its labels, as JSON values; empty for most."""
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -97,6 +103,7 @@ class NetworkTeacher:
     ) -> None:
         self.annotator, self.tasks, self.size, self.align = annotator, tasks, size, align
         self.sha256, self.architecture, self.figures = sha256, architecture, figures
+        self.origin: Mapping[str, Any] = {}
         self.device = torch.device(device)
         # channels_last is the faster layout for convolutions
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -116,8 +123,9 @@ def load_teacher(model: str, device: str = "cpu") -> Teacher:
     """A teacher from what `--model` says.
 
     Args:
-        model: `[NAME=]FILE`: a `.ckpt` of `noisyfer pretrain`, an `.onnx` with its sidecar, or `timm:ARCH:FILE`. The
-            annotator's name is NAME, or the file's without its suffix.
+        model: `[NAME=]FILE`: a `.ckpt` of `noisyfer pretrain` or `export`, the folder of a run of `noisyfer bench`, an
+            `.onnx` with its sidecar, or `timm:ARCH:FILE`. The annotator's name is NAME, or the file's without its
+            suffix; of a run its method's.
         device: `cpu` or `cuda`; ONNX runs on the CPU.
 
     Raises:
@@ -134,6 +142,12 @@ def load_teacher(model: str, device: str = "cpu") -> Teacher:
         from .onnx_teacher import load_onnx
 
         return load_onnx(name or _name_of(file), file)
+    if file.is_dir():
+        trained = read_run(file)
+        return RunTeacher(name or trained.name, trained, device)
+    header = read_header(file)
+    if header is not None and "run" in header:
+        return RunTeacher(name or _name_of(file), read_exported(file, header), device)
     return _load_ours(name or _name_of(file), file, device)
 
 

@@ -97,6 +97,7 @@ class ByColour:
     sha256: str = "c0"
     architecture: str = "mean colour"
     figures: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] = EXPRESSIONS
     with_va: bool = True
     spoils: int = -1

@@ -26,6 +26,8 @@ from ..manifest import STATUS_OK, Labels, Manifest
 IN_MEMORY_BYTES = 256 * 2**20
 """Decoded splits up to this size are held in memory; larger ones are memory-mapped from a file beside the manifest."""
 
+FACE_TASKS = ("expression", "va")
+
 Progress = Callable[[int, int], None]
 
 
@@ -95,6 +97,15 @@ def load_split(
         root, references, eyes = *kept, None
     images = decode(root, references, size, eyes=eyes, cache=manifest.path.parent / ".images", progress=progress)
     return SplitData(images, labels, samples["id"].to_pylist())
+
+
+def learns_faces(manifest: Manifest, tasks: Sequence[str]) -> bool:
+    """Whether what learns these tasks takes aligned faces: it sees them, or pictures that are nothing but a face."""
+    if not manifest.header.faces:
+        return False
+    if any(task in FACE_TASKS for task in tasks):
+        return True
+    return any(batch.column(0).null_count < len(batch) for batch in manifest.batches([EYES[0]]))
 
 
 def decode(

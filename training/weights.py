@@ -71,7 +71,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             return dict(load_file(file))
         except SafetensorError as error:
             raise _damaged(file, error) from error
-    tensors = _tensors_in(_torch_load(file))
+    tensors = _tensors_in(load_plain(file))
     if not tensors:
         raise UserError(
             f"{file} holds no named tensors; a state dict was expected, as torch.save(network.state_dict(), FILE) "
@@ -98,7 +98,12 @@ def write_weights(file: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     file.write_bytes(save(stored, {HEADER_KEY: text}))
 
 
-def _torch_load(file: Path) -> Any:
+def load_plain(file: Path) -> Any:
+    """What torch stored in a file, tensors on the CPU; nothing but tensors and plain values is opened.
+
+    Raises:
+        UserError: it is missing, damaged, or wants to run code when it is opened.
+    """
     try:
         with _opening(file):
             return torch.load(file, map_location="cpu", weights_only=True)

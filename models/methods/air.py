@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch.nn import functional
 from ...core.config import option
 from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, images_at_once, unit_images
 from .classifier import ClassifierMethod
+
+AVERAGE = "average"
+"""Name of W̄ among a predictor's tensors."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,24 @@ class AIR(ClassifierMethod):
                 name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in stored.items()
             }
             self.splitting = Splitting(**moved)
+
+    def predictor(self) -> dict[str, Tensor]:
+        """The network, and once there the layer W̄ in place of its last one."""
+        state = self.splitting
+        return super().predictor() | ({} if state is None else {AVERAGE: state.average})
+
+    def load_predictor(self, tensors: Mapping[str, Tensor]) -> None:
+        """Bring back what `predictor` returned; it cannot be trained further."""
+        networks = dict(tensors)
+        average = networks.pop(AVERAGE, None)
+        super().load_predictor(networks)
+        self.splitting = None
+        if average is not None:
+            if average.shape != self.network.head.weight.T.shape:
+                raise RuntimeError(f"{AVERAGE} is {tuple(average.shape)}")
+            average = average.to(self.device)
+            none = average.new_zeros(0)
+            self.splitting = Splitting(none, average.clone(), average, none, none, self.config.rho)
 
     def _features(self, images: Tensor) -> Tensor:
         """Features at unit length, B×F, of uint8 images."""

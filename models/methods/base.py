@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -201,6 +201,32 @@ class Method(ABC):
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+
+    @property
+    def predicting(self) -> dict[str, nn.Module]:
+        """The networks that `predict` needs, by name; all of them where a method does not say less."""
+        return self.networks
+
+    def predictor(self) -> dict[str, Tensor]:
+        """Everything that `predict` needs, as named tensors."""
+        return {
+            f"{name}.{key}": tensor
+            for name, network in self.predicting.items()
+            for key, tensor in network.state_dict().items()
+        }
+
+    def load_predictor(self, tensors: Mapping[str, Tensor]) -> None:
+        """Bring back what `predictor` returned; the rest of the state stays as it is.
+
+        Raises:
+            RuntimeError: tensors are missing, too many or of another shape.
+        """
+        left = dict(tensors)
+        for name, network in self.predicting.items():
+            own = [key for key in left if key.startswith(f"{name}.")]
+            network.load_state_dict({key.removeprefix(f"{name}."): left.pop(key) for key in own})
+        if left:
+            raise RuntimeError(f"there is no place for {next(iter(left))}")
 
     def _whole(self, batch: Batch) -> Batch:
         """The batch with all processes' labels and masks beside this one's images and indices."""

@@ -173,6 +173,11 @@ class Proposed(Method):
             by_set[label_set.name] = prediction
         return {task: torch.stack(predictions).mean(dim=0) for task, predictions in by_task.items()}, by_set
 
+    @property
+    def predicting(self) -> dict[str, nn.Module]:
+        """The encoder."""
+        return {"encoder": self.encoder}
+
     @torch.inference_mode()
     def synthesise(self, rows: int, generator: torch.Generator) -> Synthesis | None:
         """Draw images with the class as column (paper, Fig. 4): all sets of the task say the same class.

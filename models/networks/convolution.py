@@ -27,6 +27,8 @@ SMALL_WIDE, WIDE = 4, 256
 def _is_small(height: int, width: int, kernel: Tensor) -> bool:
     if kernel.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return False  # the products below want one dtype, and a compiler would unroll them
+    if torch.onnx.is_in_onnx_export():
+        return False  # as a graph they would be hundreds of nodes for one number of images
     return height == width <= (SMALL_WIDE if min(kernel.shape[:2]) >= WIDE else SMALL)
 
 

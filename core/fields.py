@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..core.errors import UserError, unknown_name
+from .errors import UserError, unknown_name
+from .schema import Task
 
 
 class Fields:
@@ -104,6 +105,17 @@ class Fields:
         if default is None:
             raise UserError(f"{self.where} has no '{key}'.")
         return default
+
+
+def task_from(entry: Fields, name: str) -> Task:
+    """A task from its entry in JSON, as `Task.to_json` writes it.
+
+    Raises:
+        UserError: it is no task.
+    """
+    if entry.text("kind", choices=("categorical", "continuous")) == "continuous":
+        return Task(name, "continuous")
+    return Task(name, "categorical", entry.names("classes", 2))
 
 
 def _is_number(value: Any) -> bool:
