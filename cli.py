@@ -20,6 +20,7 @@ from .commands import (
     methods,
     pretrain,
     relabel,
+    report,
     show,
     sources,
 )
@@ -57,6 +58,7 @@ for _module in (
     import_labels,
     export_labels,
     bench,
+    report,
     methods,
     show,
     sources,

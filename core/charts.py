@@ -110,7 +110,7 @@ def line_chart(
     data = {"title": title, "axis": axes.x, "at": [across(x) for x in places], "labels": labels, "series": shown}
     line = f"M{_at(across, across.low)} {_at(up, across.low)}L{_at(across, across.high)} {_at(up, across.high)}"
     return _figure(
-        "lines", title, axes, up, drawn=drawn, data=data, ticks=ticks, slanted=False, diagonal=line if diagonal else ""
+        title, axes, up, drawn=drawn, data=data, ticks=ticks, slanted=False, diagonal=line if diagonal else ""
     )
 
 
@@ -146,7 +146,7 @@ def bar_chart(title: str, categories: Sequence[str], series: Sequence[Series], a
     ]
     at = [across(place) for place in places]
     data = {"title": title, "axis": axes.x, "at": at, "labels": list(categories), "series": shown}
-    return _figure("bars", title, axes, up, drawn=drawn, data=data, ticks=ticks, slanted=slanted, diagonal="")
+    return _figure(title, axes, up, drawn=drawn, data=data, ticks=ticks, slanted=slanted, diagonal="")
 
 
 def scatter(title: str, series: Sequence[Series], axes: Axes = Axes()) -> Markup:
@@ -170,7 +170,7 @@ def scatter(title: str, series: Sequence[Series], axes: Axes = Axes()) -> Markup
         for each in series
     ]
     ticks = [(across(x), _number(x)) for x in nice_ticks(across.low, across.high)]
-    return _figure("points", title, axes, up, drawn=drawn, data=None, ticks=ticks, slanted=False, diagonal="")
+    return _figure(title, axes, up, drawn=drawn, data=None, ticks=ticks, slanted=False, diagonal="")
 
 
 def heat_map(
@@ -310,10 +310,10 @@ def _readable(series: Series, places: Sequence[float], digits: int) -> dict[str,
     }
 
 
-def _figure(kind: str, title: str, axes: Axes, up: _Scale, **parts: Any) -> Markup:
+def _figure(title: str, axes: Axes, up: _Scale, **parts: Any) -> Markup:
     steps = [(up(y), _number(y)) for y in nice_ticks(up.low, up.high)]
     box = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "foot": HEIGHT - BOTTOM}
-    return render("chart.html", kind=kind, title=title, axes=axes, steps=steps, box=box, shape=shape, **parts)
+    return render("chart.html", title=title, axes=axes, steps=steps, box=box, shape=shape, **parts)
 
 
 def _known(value: float | None) -> bool:

@@ -70,6 +70,10 @@ class Cell:
     mark: str = ""
 
 
+Content = Cell | Markup | str | float | None
+"""What a cell may be given as; None is shown as a dash."""
+
+
 @cache
 def environment(package: str = CORE) -> Environment:
     """Jinja's environment over a package's `assets` and the frame's: everything is escaped, a missing value raises.
@@ -155,7 +159,7 @@ def write_page(path: Path, html: str) -> None:
 def table(
     caption: str,
     columns: Sequence[Column],
-    rows: Sequence[Sequence[Cell | Markup | str | float | None]],
+    rows: Sequence[Sequence[Content]],
     *,
     sortable: bool = True,
     filterable: bool = False,
@@ -180,10 +184,33 @@ def facts(pairs: Sequence[tuple[str, Any]]) -> Markup:
     )
 
 
-def folded(summary: Markup | str, body: Markup | str, key: str = "") -> Markup:
-    """Something that is opened by its summary; a link to its key opens it too, and so does printing."""
+def folded(summary: Markup | str, body: Markup | str, key: str = "", *, opened: bool = False) -> Markup:
+    """Something that is opened by its summary; a link to its key opens it too, and so does printing.
+
+    Args:
+        summary: what is always shown.
+        body: what is shown when it is open.
+        key: its anchor, given by the program; empty for none.
+        opened: whether it is open at first.
+    """
     anchor = Markup(' id="{}"').format(key) if key else ""
-    return Markup("<details{}><summary>{}</summary>{}</details>").format(anchor, summary, body)
+    state = Markup(" open") if opened else ""
+    return Markup("<details{}{}><summary>{}</summary>{}</details>").format(anchor, state, summary, body)
+
+
+def heading(text: str) -> Markup:
+    """A heading inside a section."""
+    return Markup("<h3>{}</h3>").format(text)
+
+
+def note(text: Markup | str) -> Markup:
+    """A paragraph of explanation."""
+    return Markup('<p class="note">{}</p>').format(text)
+
+
+def listed(texts: Sequence[Markup | str]) -> Markup:
+    """A list of sentences."""
+    return Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(text) for text in texts))
 
 
 def joined(*parts: Markup | str) -> Markup:
