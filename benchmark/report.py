@@ -107,8 +107,8 @@ def _sections(groups: Sequence[Group], found: Found, manifests: Sequence[Path], 
 
 _HEADLINE = (
     "Scores are of test images. The headline is the last epoch's, mean ± sample standard deviation over seeds; the "
-    "oracle is the best epoch by test labels. 'agrees' is how often predictions on training images equal their labels: to "
-    "agree with noisy labels is to have memorised them. A system is all runs that differ in nothing but their seed."
+    "oracle is the best epoch by test labels. 'agrees' is how often predictions on training images equal their labels: "
+    "to agree with noisy labels is to have memorised them. A system is all runs that differ in nothing but their seed."
 )
 _CURVES = (
     "The mean over seeds, with a band from the lowest to the highest seed. A press on a name hides it; over a chart "
@@ -116,6 +116,6 @@ _CURVES = (
 )
 _CLASSES = "After the last epoch, on test images, mean over seeds; a class that no test image has is left out."
 _CALIBRATION = (
-    "How often predictions are right (up) that were made with so much confidence (across, in 15 intervals). On "
-    "the dashed line a system knows what it knows; below it, it is too sure of itself. Test images of all seeds together."
+    "How often predictions are right (up) that were made with so much confidence (across, in 15 intervals). On the "
+    "dashed line a system knows what it knows; below it, it is too sure of itself. Test images of all seeds together."
 )
