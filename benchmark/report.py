@@ -17,6 +17,12 @@ from .reporting.group import Group, grouped
 from .reporting.synthesis import syntheses
 from .reporting.tables import comparison, noise, runs
 
+LARGEST = 5_000_000
+"""Bytes that a page is kept below: pictures get what the rest leaves them."""
+
+FRAME = 100_000
+"""Bytes that are kept for style, script and notes."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -88,7 +94,6 @@ def _sections(groups: Sequence[Group], found: Found, manifests: Sequence[Path], 
     if groups:
         calibrations = each([calibration(group, notes) for group in groups])
         matrices = each([confusions(group, known, opened=group is groups[0]) for group in groups])
-        pictures = syntheses(groups, notes)
         noises = [part for part in map(noise, groups) if part is not None]
         sections = [
             Section("comparison", "Comparison", joined(note(_HEADLINE), *map(comparison, groups))),
@@ -97,12 +102,16 @@ def _sections(groups: Sequence[Group], found: Found, manifests: Sequence[Path], 
             Section("confusion", "Confusion matrices", matrices),
             Section("calibration", "Calibration", joined(note(_CALIBRATION), calibrations)),
             *([Section("noise", "Noise estimates", joined(*noises))] if noises else []),
-            *([Section("synthesis", "Synthesised images", pictures)] if pictures is not None else []),
             Section("manifest", "Manifest", each([audit(sources[group.sha256]) for group in groups])),
         ]
+    sections.append(Section("runs", "Runs", runs(groups, found, places)))
+    left = LARGEST - FRAME - sum(len(section.body.encode()) for section in sections)
+    pictures = syntheses(groups, max(0, left), notes)
+    if pictures is not None:
+        sections.insert(-2, Section("synthesis", "Synthesised images", pictures))
     if notes:
-        sections.insert(1, Section("left-out", "Left out", listed(notes)))
-    return [*sections, Section("runs", "Runs", runs(groups, found, places))]
+        sections.insert(1 if groups else 0, Section("left-out", "Left out", listed(notes)))
+    return sections
 
 
 _HEADLINE = (

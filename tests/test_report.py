@@ -23,7 +23,7 @@ from noisyfer.benchmark.reporting.find import find_runs
 from noisyfer.benchmark.reporting.group import grouped
 from noisyfer.benchmark.reporting.repeat import repeat_command
 from noisyfer.benchmark.reporting.shapes import misfit
-from noisyfer.benchmark.reporting.synthesis import BUDGET, STEPS, syntheses
+from noisyfer.benchmark.reporting.synthesis import syntheses
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from page_reading import Reading, check_self_contained
@@ -337,25 +337,26 @@ def test_fifty_systems_of_two_hundred_epochs_stay_below_five_megabytes(runs: Pat
     assert (written.finished, written.systems) == (50, 49)
     assert written.size == (tmp_path / "report.html").stat().st_size
     assert written.size < 5e6
+    assert written.notes == ()
     assert "Of longer curves 100 epochs at equal distances are drawn." in (tmp_path / "report.html").read_text()
 
 
-def test_pictures_share_their_budget_and_are_left_out_where_they_do_not_fit(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    many(runs, 2, 1)
+def test_pictures_share_what_is_left_and_are_left_out_where_they_do_not_fit(runs: Path) -> None:
+    many(runs, 2, 1)  # two of the four pictures are noise, which does not compress
     groups = grouped(find_runs([runs]).finished)
     notes: list[str] = []
-    whole = syntheses(groups, notes)
-    assert whole is not None
-    assert whole.count("<img") == 4
-    assert len(whole) < BUDGET
+    sizes = []
+    for budget in (4_000_000, 400_000):
+        shown = syntheses(groups, budget, notes)
+        assert shown is not None
+        assert shown.count("<img") == 4
+        assert len(shown) < budget
+        sizes.append(len(shown))
+    assert sizes[1] < sizes[0]
     assert not notes
-    monkeypatch.setattr("noisyfer.benchmark.reporting.synthesis.BUDGET", 20_000)
-    monkeypatch.setattr("noisyfer.benchmark.reporting.synthesis.STEPS", STEPS[-2:])
-    smaller = syntheses(groups, notes)
-    assert smaller is None or len(smaller) < 20_000 + 2000
-    assert any("do not fit on one page" in told for told in notes)
+    assert syntheses(groups, 0, notes) is None
+    assert len(notes) == 4
+    assert "is left out, since 4 pictures do not fit on the page." in notes[0]
 
 
 def test_many_systems_are_a_matrix_instead_of_bars(runs: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def _mean_curve(system: SystemRuns, name: str, place: int) -> Series | None:
         epochs = [epochs[at] for at in np.linspace(0, len(epochs) - 1, POINTS).round().astype(int)]
     several = len(system.runs) > 1
     low, high = ([edge(values[epoch]) for epoch in epochs] if several else [] for edge in (min, max))
-    return Series(system.name, epochs, [mean(values[epoch]) for epoch in epochs], low, high, place)
+    return Series(system.name, epochs, [fmean(values[epoch]) for epoch in epochs], low, high, place)
 
 
 def classes(found: Group, known: Known) -> Markup:
@@ -149,7 +149,7 @@ def _mean_over(values: Sequence[Sequence[float | None]]) -> list[float | None]:
     found: list[float | None] = []
     for column in zip(*values, strict=False):
         present = [value for value in column if value is not None]
-        found.append(mean(present) if present else None)
+        found.append(fmean(present) if present else None)
     return found
 
 

@@ -12,18 +12,16 @@ from ...core.errors import first_line
 from ...core.web import image, joined, note
 from .group import Group
 
-BUDGET = 5 * 2**19
-"""Bytes that all pictures of a page may take, as they stand in it."""
-
 STEPS = ((1000, 85), (800, 80), (640, 75), (480, 70), (360, 60), (260, 50))
 """Longest side and JPEG quality that are tried one after another."""
 
 
-def syntheses(groups: Sequence[Group], notes: list[str]) -> Markup | None:
+def syntheses(groups: Sequence[Group], budget: int, notes: list[str]) -> Markup | None:
     """The pictures of all runs that drew one, side by side; None where none did.
 
     Args:
         groups: finished runs.
+        budget: bytes that all of them together may take, as they stand in the page.
         notes: gets a sentence for every picture that cannot be shown.
     """
     there = [
@@ -33,7 +31,7 @@ def syntheses(groups: Sequence[Group], notes: list[str]) -> Markup | None:
         for run in system.runs
         if run.folder is not None and (run.folder.path / "synthesis.png").exists()
     ]
-    share = BUDGET * 3 // 4 // max(1, len(there))  # base64 makes four bytes of three
+    share = budget * 3 // 4 // max(1, len(there))  # base64 makes four bytes of three
     figures = []
     for name, path in there:
         try:
@@ -42,7 +40,7 @@ def syntheses(groups: Sequence[Group], notes: list[str]) -> Markup | None:
             notes.append(f"{path} cannot be shown: {first_line(error)}.")
             continue
         if data is None:
-            notes.append(f"{path} is left out, since {len(there)} pictures do not fit on one page.")
+            notes.append(f"{path} is left out, since {len(there)} pictures do not fit on the page.")
             continue
         figures.append(image(data, f"Images synthesised by {name}", name))
     if not figures:

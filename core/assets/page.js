@@ -60,8 +60,7 @@
       cursor.setAttribute("x2", data.at[now]);
       const found = readings(chart, data, now);
       const head = `${data.axis} ${data.labels[now]}`.trim();
-      readout.replaceChildren(make("b", head + ": "));
-      for (const [name, value] of found) readout.append(make("span", `${name} ${value}`));
+      readout.replaceChildren(make("b", `${head}:`), ...found.flatMap(([name, value]) => [" ", make("span", `${name} ${value}`)]));
       plot.setAttribute("aria-valuenow", now);
       plot.setAttribute("aria-valuetext", `${head}: ` + found.map(([name, value]) => `${name} ${value}`).join(", "));
     };
