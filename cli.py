@@ -24,6 +24,7 @@ from .commands import (
     predict,
     pretrain,
     relabel,
+    report,
     show,
     sources,
 )
@@ -70,6 +71,7 @@ for _module in (
     export,
     convert,
     doctor,
+    report,
     methods,
     show,
     sources,

@@ -97,19 +97,19 @@ def _run(run: TableRun, outcome: Outcome) -> dict[str, Any]:
     if outcome.result is None:
         return found | {"failure": outcome.failure}
     machine = read_json(plan.folder.config)["machine"]
-    return found | {"machine": machine, "result": _rounded(outcome.result), "curves": _curves(plan.folder.rows())}
+    return found | {"machine": machine, "result": _rounded(outcome.result), "curves": curves(plan.folder.rows())}
 
 
-def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Scores, losses and agreement by epoch, each under a name of its own."""
-    curves: dict[str, list[Any]] = {"epoch": [row["epoch"] for row in rows]}
+def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Scores, losses and agreement by epoch (of `metrics.jsonl`), each under a name of its own; None where missing."""
+    found: dict[str, list[Any]] = {"epoch": [row["epoch"] for row in rows]}
     for place, row in enumerate(rows):
         values = {f"{task} {metric}": row["test"][task].get(metric) for task in row["test"] for metric in SHOWN}
         values |= row["losses"] | {f"agrees {name}": value for name, value in row["agreement"].items()}
         for name, value in values.items():
             if value is not None:
-                curves.setdefault(name, [None] * len(rows))[place] = _rounded(value)
-    return curves
+                found.setdefault(name, [None] * len(rows))[place] = _rounded(value)
+    return found
 
 
 def _rounded(value: Any) -> Any:
@@ -226,11 +226,11 @@ def _agreement(run: Mapping[str, Any], task: str, metric: str, *, noisy: bool) -
     return [mean(known)] if known and metric != "mse" else []
 
 
-def spread(values: Sequence[float], digits: int, scale: float = 1.0) -> str:
+def spread(values: Sequence[float | None], digits: int, scale: float = 1.0) -> str:
     """Mean ± sample standard deviation; the value alone where there is one, a dash where there is none."""
-    if not values:
+    scaled = [value * scale for value in values if value is not None and value == value]
+    if not scaled:
         return "–"
-    scaled = [value * scale for value in values]
     text = f"{mean(scaled):.{digits}f}"
     return f"{text} ± {stdev(scaled):.{digits}f}" if len(scaled) > 1 else text
 

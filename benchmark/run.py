@@ -337,6 +337,8 @@ def _result(plan: Plan, rows: list[dict[str, Any]], details: dict[str, Any], tra
         "metric": main_score(last["test"])[0],
         "last": {key: last[key] for key in ("epoch", "losses", "test", "heads", "agreement")},
         "oracle": {key: best[key] for key in ("epoch", "test")},
+        "label_tasks": {name: plan.manifest.header.label_sets[name].task for name in plan.config.labels},
+        "classes": {task: list(plan.manifest.header.tasks[task].classes) for task in details["confusion"]},
         **details,
         "seconds": {"training": training, "evaluation": sum(row["seconds"]["evaluation"] for row in rows)},
         "images_per_second": train * len(rows) / training,
@@ -349,6 +351,12 @@ def _description(plan: Plan) -> dict[str, Any]:
         "run": plan.config.to_json(),
         "manifest": {"name": plan.manifest.path.name, "sha256": plan.manifest.fingerprint},
         "learned": Learned.of(plan.manifest, plan.choice.specs).to_json(),
+        # where they were, as the user said it; no part of what the run is
+        "places": {
+            "manifest": str(plan.manifest.path),
+            "data": None if plan.root is None else str(plan.root),
+            "init": None if plan.init is None else str(plan.init),
+        },
         "versions": {
             "noisyfer": __version__,
             "torch": torch.__version__,

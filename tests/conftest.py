@@ -39,6 +39,16 @@ def digits_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def hostile_runs(digits_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `runs` of three finished runs whose manifest, folder and classes have hostile names; not to be written
+    to. `proposed` has the seeds 0 and 1, `vgg-all` the seed 0; the manifest is beside it.
+    """
+    from report_runs import make_hostile_runs
+
+    return make_hostile_runs(digits_manifest, tmp_path_factory.mktemp("hostile"))
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder without any data set in the environment."""

@@ -15,6 +15,7 @@ from noisyfer.training.metrics import (
     class_scores,
     noise_scores,
     pearson,
+    reliability,
     task_scores,
     transition_error,
     transition_estimate,
@@ -179,3 +180,12 @@ def test_task_scores_have_what_every_epoch_records() -> None:
     assert scores["va"]["ccc"] == pytest.approx(1)
     assert scores["va"]["pearson"] == pytest.approx(1)
     assert scores["va"]["rmse"] == 0
+
+
+def test_reliability_by_hand() -> None:
+    # confidences 0.5 (right), 0.5 (wrong), 0.9 (right); 0.5 is in the eighth of 15 intervals, 0.9 in the fourteenth
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.5, 0.0], [0.05, 0.9, 0.05], [0.4, 0.3, 0.3]])
+    samples, hits, confidence = reliability(probabilities, given([0, 1, 1, None]))
+    assert {int(place): samples[place] for place in samples.nonzero()[0]} == {7: 2, 13: 1}
+    assert (hits[7], hits[13]) == (1, 1)
+    assert (confidence[7], confidence[13]) == pytest.approx((1.0, 0.9))

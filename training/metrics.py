@@ -56,11 +56,26 @@ def class_f1(probabilities: Array, labels: Labels) -> Array:
     return found
 
 
+def reliability(probabilities: Array, labels: Labels) -> Array:
+    """How sure a classifier is and how often it is right (Guo et al., ICML 2017), 3×`BINS`.
+
+    Labelled samples are sorted into equal intervals of their confidence, the largest probability. The rows are, of each
+    interval, the number of samples, how many are right, and the sum of their confidences.
+
+    Args:
+        probabilities: N×K.
+        labels: N class ids.
+    """
+    confidence = probabilities.max(axis=1)[labels.present].astype(np.float64)
+    hits = (probabilities.argmax(axis=1) == labels.values)[labels.present]
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # a bin holds its upper end
+    return np.stack([np.bincount(bins, weights, BINS) for weights in (np.ones(len(bins)), hits, confidence)])
+
+
 def calibration_error(probabilities: Array, labels: Labels) -> float:
     """Expected calibration error (Guo et al., ICML 2017, eq. 3), in [0, 1]; NaN where nothing is labelled.
 
-    Samples are sorted into `BINS` equal intervals of their confidence, the largest probability; the error is the mean
-    over samples of |accuracy − mean confidence| of their bin.
+    It is the mean over samples of |accuracy − mean confidence| of their interval of `reliability`.
 
     Args:
         probabilities: N×K.
@@ -68,10 +83,8 @@ def calibration_error(probabilities: Array, labels: Labels) -> float:
     """
     if not labels.present.any():
         return float("nan")
-    confidence = probabilities.max(axis=1)[labels.present].astype(np.float64)
-    hits = (probabilities.argmax(axis=1) == labels.values)[labels.present]
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # a bin holds its upper end
-    return float(np.abs(np.bincount(bins, weights=hits - confidence, minlength=BINS)).sum() / len(hits))
+    samples, hits, confidence = reliability(probabilities, labels)
+    return float(np.abs(hits - confidence).sum() / samples.sum())
 
 
 def class_scores(probabilities: Array, labels: Labels) -> dict[str, float]:

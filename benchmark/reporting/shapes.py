@@ -1,0 +1,110 @@
+"""What the files of a run must hold for a page to be made of them; they may be old, cut off or someone else's."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+from ...core.errors import UserError
+
+NUMBER = (int, float, NoneType)
+SCORES = {"*": {"*": NUMBER}}
+
+CONFIG = {
+    "run": {
+        "method": str,
+        "seed": int,
+        "labels": [str],
+        "truth": {"*": str},
+        "settings": {"epochs": int},
+        "options": dict,
+    },
+    "manifest": {"name": str, "sha256": str},
+}
+
+ROW = {"epoch": int, "test": SCORES, "losses": {"*": NUMBER}, "agreement": {"*": NUMBER}}
+
+RESULT = {
+    "truth": {"*": str},
+    "last": {"epoch": int, "test": SCORES, "heads": SCORES, "agreement": {"*": NUMBER}},
+    "oracle": {"epoch": int, "test": SCORES},
+    "confusion": {"*": [[int]]},
+    "class_f1": {"*": [NUMBER]},
+    "noise": SCORES,
+    "head_tasks": {"*": str},
+    "seconds": {"training": (int, float)},
+    "peak_memory_mib": (int, float),
+}
+
+TABLE_RUN = {
+    "system": str,
+    "method": str,
+    "published": {"*": {"*": NUMBER}},
+    "seed": int,
+    "labels": {"*": str},
+    "manifest": {"name": str, "sha256": str},
+    "settings": {"epochs": int},
+    "options": dict,
+}
+
+
+def misfit(value: Any, shape: Any, place: str = "") -> str:
+    """Where a value read from JSON first differs from a shape, as `last.test.class`; empty where it fits.
+
+    Args:
+        value: any JSON.
+        shape: a type or several; a list of one shape, for lists of it; a dict of keys that must be there, `*` for all.
+        place: the value's own name, put before.
+    """
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return place or "everything"
+        inner = [(key, each) for asked, each in shape.items() for key in (value if asked == "*" else [asked])]
+        found = (
+            misfit(value[key], each, _under(place, key)) if key in value else _under(place, key) for key, each in inner
+        )
+        return next(filter(None, found), "")
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return place
+        return next(filter(None, (misfit(each, shape[0], f"{place}[{at}]") for at, each in enumerate(value))), "")
+    return "" if isinstance(value, shape) else place
+
+
+def check(value: Any, shape: Any, what: str) -> None:
+    """Raise where a value read from JSON does not have a shape.
+
+    Raises:
+        UserError: names the file and the first entry that is missing or of another kind.
+    """
+    wrong = misfit(value, shape)
+    if wrong:
+        raise UserError(f"{what} is damaged: its '{wrong}' is missing or not what a run writes.")
+
+
+def check_result(result: Any, what: str) -> None:
+    """Check a run's `result.json` as a whole: its parts must also fit each other.
+
+    Raises:
+        UserError: names the file and what does not fit.
+    """
+    check(result, RESULT, what)
+    last, best = result["last"], result["oracle"]["test"]
+    for task, scores in last["test"].items():
+        for place, entries in (("truth", result["truth"]), ("oracle.test", best)):
+            if task not in entries:
+                raise UserError(f"{what} is damaged: its '{place}' has nothing of {task}.")
+        if not scores.keys() <= best[task].keys():
+            raise UserError(f"{what} is damaged: its 'oracle.test.{task}' lacks scores of the last epoch.")
+    for head, scores in last["heads"].items():
+        task = result["head_tasks"].get(head)
+        if task not in last["test"] or not last["test"][task].keys() <= scores.keys():
+            raise UserError(f"{what} is damaged: its 'heads.{head}' has no task or lacks scores.")
+    for task, counts in result["confusion"].items():
+        classes = len(counts)
+        if any(len(row) != classes for row in counts) or len(result["class_f1"].get(task, [])) != classes:
+            raise UserError(f"{what} is damaged: its 'confusion.{task}' and 'class_f1.{task}' are of different sizes.")
+
+
+def _under(place: str, key: str) -> str:
+    return f"{place}.{key}" if place else key
