@@ -237,6 +237,14 @@ def image(data: bytes, meaning: str, caption: str = "") -> Markup:
     return Markup('<figure class="picture"><img src="{}" alt="{}">{}</figure>').format(source, meaning, below)
 
 
+def number_cell(text: str) -> Cell:
+    """A cell of a number, or of a mean with its deviation as `1.2 ± 0.3`, sorted by the number; a dash comes last."""
+    if text == "–":
+        return Cell(text)
+    value, sign, deviation = text.partition(" ± ")
+    return Cell(Markup("{}<small>{}{}</small>").format(value, sign, deviation) if sign else text, float(value))
+
+
 def _cell(value: Markup | str | float | None) -> Cell:
     if value is None:
         return Cell("–")

@@ -59,7 +59,7 @@ class Reading(HTMLParser):
         if self._caption is not None:
             self._caption += data
         elif self._cell:
-            self._rows[-1][-1] += data.strip()
+            self._rows[-1][-1] += data.replace("\n", "")
 
 
 def check_self_contained(html: str) -> Reading:

@@ -237,7 +237,7 @@ def test_scores_that_are_missing_are_dashes(runs: Path, tmp_path: Path) -> None:
     change(folder(runs, "vgg-all") / "result.json", without)
     rows = shown(runs, tmp_path / "report.html").tables[f"Systems on {MANIFEST}; accuracies in %"]
     assert rows[2][0] == "vgg-all"
-    assert rows[2][3] == "–"
+    assert rows[2][2] == "–"
 
 
 def test_systems_are_told_apart_by_what_differs(runs: Path) -> None:

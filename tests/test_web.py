@@ -22,6 +22,7 @@ from noisyfer.core.web import (
     joined,
     listed,
     note,
+    number_cell,
     page,
     table,
     write_page,
@@ -100,7 +101,7 @@ def test_cells_of_a_table_say_what_they_are_sorted_by() -> None:
     made = table(
         "Table",
         [Column("name"), Column("value", numeric=True)],
-        [["a", 1234], ["b", 0.123456], ["c", None], ["d", Cell("2.0 ± 0.1", 2.0)], [Markup("<i>e</i>"), "text"]],
+        [["a", 1234], ["b", 0.123456], ["c", None], ["d", number_cell("2.0 ± 0.1")], [Markup("<i>e</i>"), "text"]],
     )
     found = Reading(made)
     assert [row[1] for row in found.tables["Table"]] == ["value", "1,234", "0.1235", "–", "2.0 ± 0.1", "text"]

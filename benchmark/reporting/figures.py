@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ...core.charts import Axes, Series, bar_chart, group, heat_map, line_chart
-from ...core.web import Cell, Column, Content, folded, heading, joined, note, table
+from ...core.web import Cell, Column, Content, folded, heading, joined, note, number_cell, table
 from ...training.metrics import BINS
 from ..evidence import SHOWN, spread
 from .calibration import pooled_reliability
@@ -177,7 +177,7 @@ def calibration(found: Group, notes: list[str]) -> Markup:
                 shares = [float(hit / n) if n else None for hit, n in zip(hits, samples, strict=True)]
                 series.append(Series(system.name, centres, shares, place=place))
             sure = [float(part.sum() / total) if total else None for part in (confidence, hits)]
-            rows.append([system.name, _sorted_by_number(spread(errors, 4)), *(_share(value) for value in sure)])
+            rows.append([system.name, number_cell(spread(errors, 4)), *(_share(value) for value in sure)])
         columns = [
             Column("system"),
             Column("ECE", True, "expected calibration error, 15 bins, mean ± deviation over seeds"),
@@ -190,11 +190,6 @@ def calibration(found: Group, notes: list[str]) -> Markup:
             pieces.append(group(found.names, [line_chart(title, series, axes, dots=True, diagonal=True)]))
         pieces.append(table(f"Calibration on test images, {task}", columns, rows))
     return joined(*pieces) if pieces else note("No task with classes was scored.")
-
-
-def _sorted_by_number(text: str) -> Cell:
-    """A cell of a mean with its deviation, sorted by the mean."""
-    return Cell(text, None if text == "–" else float(text.split()[0]))
 
 
 def _share(value: float | None) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from ...core.web import Cell, Column, Content, facts, folded, joined, note, table
+from ...core.web import Cell, Column, Content, facts, folded, joined, note, number_cell, table
 from ..evidence import HEADINGS, cells, spread
 from ..run import main_score
 from .find import Found, FoundRun
@@ -29,14 +29,11 @@ def comparison(found: Group) -> Markup:
     """A row a system, task and score: mean ± deviation over seeds."""
     rows = cells(found.evidence())
     shown = [place for place in range(len(HEADINGS)) if place < 3 or any(row[place] != "–" for row in rows)]
+    if all(name.startswith(method) for name, method, *_ in rows):
+        shown.remove(HEADINGS.index("method"))
     columns = [Column(HEADINGS[place], place > 2, MEANINGS.get(HEADINGS[place], "")) for place in shown]
-    filled = [[row[place] if place < 3 else _number(row[place]) for place in shown] for row in rows]
+    filled = [[row[place] if place < 3 else number_cell(row[place]) for place in shown] for row in rows]
     return table(f"Systems on {found.name}; accuracies in %", columns, filled, filterable=True)
-
-
-def _number(text: str) -> Cell:
-    """A cell of a number or a mean with its deviation, sorted by the number."""
-    return Cell(text, None if text == "–" else float(text.split()[0]))
 
 
 def noise(found: Group) -> Markup | None:
@@ -47,7 +44,7 @@ def noise(found: Group) -> Markup | None:
         for label_set in dict.fromkeys(name for result in results for name in result["noise"]):
             said = [result["noise"].get(label_set, {}) for result in results]
             figures = [
-                _number(spread([each.get(name) for each in said], 3))
+                number_cell(spread([each.get(name) for each in said], 3))
                 for name in ("noise_rate", "true_noise_rate", "transition_error")
             ]
             rows.append([system.name, label_set, *figures])
