@@ -27,6 +27,7 @@ from .commands import (
     report,
     show,
     sources,
+    sweep,
 )
 from .commands.common_options import with_common_options
 
@@ -67,6 +68,7 @@ for _module in (
     import_labels,
     export_labels,
     bench,
+    sweep,
     predict,
     export,
     convert,

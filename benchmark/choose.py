@@ -13,9 +13,11 @@ from ..core.schema import LabelSet
 from ..core.streams import rng
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, LabelSetSpec
+from .holdout import HOLDOUT
 from .noise import majority_vote
 
-TRUTH_ANNOTATORS = ("clean", "human")
+TRUTH_ANNOTATORS = ("clean", "human", HOLDOUT)
+"""Whose labels a task is scored against, the first that there is; the last in the manifests of a search only."""
 NOISY_KINDS = ("synthetic", "model", "imported")
 
 
@@ -138,7 +140,7 @@ def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], l
 
 def _no_truth(manifest: Manifest, task: str) -> str:
     return (
-        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; there are: "
+        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS[:2])} to score against; there are: "
         f"{', '.join(_by_annotator(manifest, task).values())}"
     )
 

@@ -13,7 +13,7 @@ from ..core.config import to_dict
 from ..core.errors import UserError
 from ..core.files import finite, read_json, whole_file, write_json
 from .grid import Outcome
-from .tables import TableRun, find_table
+from .tables import TABLES, TableRun
 
 DIGITS = 5
 """Decimals of scores and losses that are kept."""
@@ -68,12 +68,12 @@ class System:
     failures: tuple[str, ...]
 
 
-def gather(name: str, protocol: str | None, runs: Sequence[TableRun], outcomes: Sequence[Outcome]) -> Any:
+def gather(name: str, title: str, protocol: str | None, runs: Sequence[TableRun], outcomes: Sequence[Outcome]) -> Any:
     """The document of a table: configuration, result and curves of every run, without pictures and checkpoints."""
     return finite(
         {
             "table": name,
-            "title": find_table(name).title,
+            "title": title,
             "protocol": protocol or "",
             "preset": runs[0].plan.config.preset,
             "created_by": __version__,
@@ -165,7 +165,8 @@ def merge_evidence(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         differing = [name for name in ("manifest", "settings", "options") if run[name] != other[name]]
         if differing:
             raise UserError(f"Seeds {other['seed']} and {seed} of {system} differ in their {' and '.join(differing)}.")
-    order = {row.system: place for place, row in enumerate(find_table(first["table"]).rows)}
+    rows = TABLES[first["table"]].rows if first["table"] in TABLES else ()
+    order = {row.system: place for place, row in enumerate(rows)}
     ordered = sorted(runs.values(), key=lambda run: (order.get(run["system"], len(order)), run["seed"]))
     return {**first, "runs": ordered}
 

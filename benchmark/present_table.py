@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,21 @@ from ..core.terminal import Bars, console
 from .evidence import HEADINGS, System, cells
 from .present import duration
 from .run import main_score
+from .search import Trial
 from .tables import TableRun
 
 
 class GridDisplay:
-    """Shows a grid as it goes: a bar of epochs on a terminal, and one line an epoch and a run's end anywhere."""
+    """Shows a grid as it goes: a bar of epochs on a terminal, and one line an epoch and a run's end anywhere.
 
-    def __init__(self, runs: Sequence[TableRun]) -> None:
+    Args:
+        runs: of the grid.
+        silent: show nothing, as where JSON is printed.
+    """
+
+    def __init__(self, runs: Sequence[TableRun], *, silent: bool = False) -> None:
         self.console = console()
+        self.console.quiet |= silent
         self.bars = Bars(self.console)
         self.runs = runs
         self.epochs = [0] * len(runs)
@@ -79,3 +86,32 @@ def print_systems(title: str, found: Sequence[System], folder: Path) -> None:
         for failure in system.failures:
             out.print(escape(f"{system.name}, {failure}"))
     out.print(escape(f"Files: {folder}"))
+
+
+def print_queue(entries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """The runs of a sweep and how far they are."""
+    out = console()
+    table = Table("run", "seed", "state", "epochs", "score", "folder")
+    for entry in entries:
+        score = "" if entry["score"] is None else f"{entry['score']:.4f}"
+        cells_ = [entry["system"], entry["seed"], entry["state"], entry["epochs"], score, entry["folder"]]
+        table.add_row(*(escape(str(cell)) for cell in cells_))
+    out.print(table)
+    finished = sum(entry["state"] == "finished" for entry in entries)
+    out.print(escape(f"{finished} of {len(entries)} runs are finished. Files: {folder}"))
+
+
+def print_trials(trials: Sequence[Trial], suggestion: str) -> None:
+    """The trials of a search, the best one first, and the command that its values are for."""
+    out = console()
+    table = Table(title="Trials, by their scores on noisy validation labels", title_justify="left")
+    for heading in ("trial", "score", "values"):
+        table.add_column(heading)
+    for trial in sorted(trials, key=lambda each: -1.0 if each.score is None else each.score, reverse=True):
+        values = ", ".join(f"{name} {value}" for name, value in trial.values.items())
+        score = trial.failure if trial.score is None else f"{trial.score:.4f}"
+        table.add_row(str(trial.number), escape(score), escape(values))
+    out.print(table)
+    out.print("Noisy labels bound these scores: they rank values, and say nothing of the accuracy on clean labels.")
+    if suggestion:
+        out.print(escape(f"To train with the best on all training images:\n  {suggestion}"), soft_wrap=True)

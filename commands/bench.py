@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ..core.names import comma_list
+from ..core.names import comma_list, number_ranges
 from ..core.terminal import say
 from .common import Settings, sentences
-
-if TYPE_CHECKING:
-    from ..benchmark.run import Plan
+from .run_options import announce, check_jobs, learning_options, place_options
 
 
 @click.command("bench")
@@ -30,32 +28,10 @@ if TYPE_CHECKING:
     help="All runs of a table over --seeds: 1, 2, 3 (the paper's), further, noise or lambda; with --method only rows "
     "of these methods.",
 )
-@click.option(
-    "--manifest",
-    type=click.Path(path_type=Path),
-    help="The manifest to learn from.  [default: data_manifests/cifar10.parquet, made when it is not there]",
-)
-@click.option(
-    "--protocol",
-    metavar="NAME",
-    help="raf-base or affectnet-base: the paper's label sets, λ, start epoch and image size for a relabelled manifest.",
-)
-@click.option(
-    "--labels", metavar="SET,…", help="Label sets to learn from.  [default: all noisy ones, or the protocol's]"
-)
-@click.option(
-    "--preset",
-    help="smoke (seconds), small (two cores, 10 to 40 minutes) or paper.  [default: paper on a GPU, else small]",
-)
-@click.option(
-    "--init",
-    type=click.Path(path_type=Path),
-    help="Weights to start from: VGG-Face's .pth (with --set width=1), torchvision's VGG-16 or a vgg teacher; or those "
-    "of the --arch.",
-)
+@learning_options
 @click.option("--arch", metavar="NAME", help="The encoder: vgg, or a model of timm such as resnet18.  [default: vgg]")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
-@click.option("--seeds", metavar="N,…", help="Seeds of a --table.  [default: 0]")
+@click.option("--seeds", metavar="N,…", help="Seeds of a --table, such as 0,1,2 or 0-2.  [default: 0]")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
 @click.option(
     "--lambda",
@@ -69,11 +45,7 @@ if TYPE_CHECKING:
     cls=Settings,
     help="Any other option of the run or the method; see docs/bench.md.",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="The dataset's folder or archive, if it has moved.")
-@click.option(
-    "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of run folders."
-)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+@place_options
 @click.option(
     "--devices", default=1, show_default=True, metavar="N", help="Processes that share every batch, a GPU each."
 )
@@ -161,7 +133,7 @@ def _bench_methods(request: _Request, labels: list[str], seed: int) -> None:
     opened = open_or_make(request.manifest, request.data, say)
     root = dataset_root(opened, request.data)
     plans = plan_bench(opened, request.methods, labels=labels, seed=seed, root=root, **request.plan)
-    _announce(plans)
+    announce(plans)
     print_options(plans)
     with Display() as display:
         results = run_bench(plans, display, again=request.again)
@@ -180,13 +152,12 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
     from ..benchmark.examples import comparable_runs, draw_examples
     from ..benchmark.grid import run_grid
     from ..benchmark.present_table import GridDisplay, print_systems
-    from ..benchmark.tables import plan_table, table_folder
+    from ..benchmark.tables import find_table, plan_table, table_folder
     from ..training.parallel import check_strategy
 
     check_strategy(request.strategy)
-    chosen = _whole_numbers("seeds", comma_list(seeds) or ["0"])
-    if jobs < 1:
-        raise click.BadParameter("at least one run must be under way", param_hint="--jobs")
+    chosen = number_ranges(seeds or "0")
+    check_jobs(jobs)
     runs = plan_table(
         table,
         chosen,
@@ -196,11 +167,11 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
         say=say,
         **request.plan,
     )
-    _announce([run.plan for run in runs])
+    announce([run.plan for run in runs])
     folder = table_folder(table, runs)
     with GridDisplay(runs) as display:
         outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=request.again, heed=display.heed)
-    document = gather(table, request.plan["protocol"], runs, outcomes)
+    document = gather(table, find_table(table).title, request.plan["protocol"], runs, outcomes)
     store(folder, document)
     comparable = comparable_runs(runs, outcomes)
     if comparable:
@@ -208,23 +179,3 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
     print_systems(document["title"], systems(document), folder)
     if any(outcome.failure for outcome in outcomes):
         raise click.ClickException("Some runs failed; the same command tries them again.")
-
-
-def _whole_numbers(name: str, texts: list[str]) -> list[int]:
-    for text in texts:
-        if not text.isdecimal():
-            raise click.BadParameter(f"'{text}' is not a whole number of at least 0", param_hint=f"--{name}")
-    return [int(text) for text in texts]
-
-
-def _announce(plans: list[Plan]) -> None:
-    """Say what the user should know before a run starts."""
-    for note in dict.fromkeys(note for plan in plans for note in plan.choice.notes):
-        say(note)
-    for plan in plans:
-        if plan.others and not plan.folder.path.exists():
-            other, changed = plan.others[-1]
-            say(
-                f"{plan.config.method}: a new folder, since the configuration differs from {other.name} "
-                f"({'; '.join(changed)})."
-            )

@@ -1,0 +1,241 @@
+"""A search for option values by Optuna, scored on noisy validation labels: no clean label chooses anything."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import UserError
+from ..core.files import write_json
+from ..manifest import Manifest
+from ..models.methods import METHODS
+from .bench import plan_bench
+from .choose import choose
+from .grid import Heed, Outcome, run_grid
+from .holdout import HOLDOUT, make_holdout
+from .protocols import protocol_labels
+from .run import Plan, main_score
+from .tables import Row, TableRun
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+SHARE = 0.1
+"""Of the training images, held out for their noisy labels."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One try of a search.
+
+    Attributes:
+        number: from 0.
+        values: of the options, as they are typed.
+        score: on the noisy validation labels after the last epoch; None where the run failed.
+        failure: why it failed, as a sentence.
+    """
+
+    number: int
+    values: Mapping[str, str]
+    score: float | None
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched.
+
+    Attributes:
+        manifest: whose training images and noisy labels are used.
+        method: a registered name.
+        space: by option the values to choose from, or one range: `0.1..1`, `1..4`, `1e-4..1e-2:log`.
+        trials: how many tries in all, earlier ones of the same search included.
+        seed: of the held-out part, of the sampler and of every run.
+        labels: label sets to learn from; empty for all noisy ones, or the protocol's.
+        common: further arguments of `plan_bench`.
+    """
+
+    manifest: Manifest
+    method: str
+    space: Mapping[str, Sequence[str]]
+    trials: int
+    seed: int
+    labels: Sequence[str]
+    common: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the held-out manifest and the trials' journal go: the same search goes on there."""
+        asked = {name: str(value) for name, value in self.common.items()}
+        request = [self.method, {name: list(several) for name, several in self.space.items()}, list(self.labels), asked]
+        digest = hashlib.sha256(f"{json.dumps(request)} {self.manifest.fingerprint}".encode()).hexdigest()[:8]
+        stem = f"search-{self.manifest.path.stem}-{self.method}-seed{self.seed}-{digest}"
+        return Path(self.common.get("out", "runs")) / stem
+
+
+def is_range(text: str) -> bool:
+    """Whether a value is a range of a search, such as `0.1..1`."""
+    return ".." in text
+
+
+def run_search(
+    search: Search, *, jobs: int = 1, watch: Callable[[Sequence[TableRun]], Heed] | None = None
+) -> list[Trial]:
+    """Try values until there are as many trials as asked for; a killed search goes on with the runs under way.
+
+    Args:
+        search: what is searched.
+        jobs: runs side by side.
+        watch: is given the runs of each round and says who heeds their messages.
+
+    Returns:
+        All trials, in their order; also in `search.json` of the search's folder.
+
+    Raises:
+        UserError: Optuna is not installed, an option or a range is wrong, the method needs clean labels.
+    """
+    if find_spec("optuna") is None:
+        raise UserError("A search needs Optuna: pip install 'noisyfer[search]'.")
+    held, space = _prepared(search)
+    study = _study(search)
+    trials = [_told(trial) for trial in study.trials if trial.state.is_finished()]
+    under_way = [(trial.number, trial.params) for trial in study.trials if not trial.state.is_finished()]
+    while len(trials) < search.trials:
+        wanted = min(jobs, search.trials - len(trials))
+        round_ = under_way[:wanted]
+        del under_way[:wanted]
+        while len(round_) < wanted:
+            asked = study.ask(space)
+            round_.append((asked.number, asked.params))
+        runs = [_run(search, held, number, _texts(values)) for number, values in round_]
+        heed = watch(runs) if watch is not None else None
+        outcomes = run_grid([run.plan for run in runs], jobs=jobs, heed=heed)
+        for (number, values), outcome in zip(round_, outcomes, strict=True):
+            trials.append(_tell(study, number, values, outcome))
+    trials.sort(key=lambda trial: trial.number)
+    write_json(search.folder / "search.json", _document(search, held, trials))
+    return trials
+
+
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
+    """The trial with the highest score, the first of several; None where all failed."""
+    return max((trial for trial in trials if trial.score is not None), key=_score, default=None)
+
+
+def _score(trial: Trial) -> float:
+    return -1.0 if trial.score is None else trial.score
+
+
+def _prepared(search: Search) -> tuple[Manifest, dict[str, BaseDistribution]]:
+    """The held-out manifest, made where it is not there, and Optuna's space; all that can be wrong is said here."""
+    if METHODS[search.method].uses.labels == "truth":
+        raise UserError(f"{search.method} learns from clean labels; a search is for those who have none.")
+    space = {name: _distribution(name, several) for name, several in search.space.items()}
+    if not space:
+        raise UserError("A search needs something to choose, such as --set lambda=0.1..1 or --set batch_size=32,64.")
+    labels, protocol = search.labels, search.common.get("protocol")
+    if protocol is not None and not labels:
+        labels = protocol_labels(search.manifest, protocol)
+    names = choose(search.manifest, search.method, labels, partly=protocol is not None).labels
+    path = search.folder / "holdout.parquet"
+    held = Manifest.open(path) if path.exists() else make_holdout(search.manifest, names, SHARE, search.seed, path)
+    for pick in (0, -1):  # the ends of every range and list
+        ends = {name: (str(space[name].to_external_repr(_ends(space[name])[pick]))) for name in space}
+        _plan(search, held, ends)
+    return held, space
+
+
+def _ends(distribution: Any) -> tuple[Any, Any]:
+    if hasattr(distribution, "choices"):
+        return 0, len(distribution.choices) - 1
+    return distribution.low, distribution.high
+
+
+def _distribution(name: str, several: Sequence[str]) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not any(map(is_range, several)):
+        return CategoricalDistribution(tuple(several))
+    text, _, scale = several[0].partition(":")
+    low, _, high = text.partition("..")
+    if len(several) > 1 or scale not in ("", "log"):
+        raise UserError(f"{name} is {','.join(several)}; one range such as 0.1..1 or 1e-4..1e-2:log was expected.")
+    kind: Any = IntDistribution if low.isdecimal() and high.isdecimal() else FloatDistribution
+    convert: Any = int if kind is IntDistribution else float
+    try:
+        return kind(convert(low), convert(high), log=bool(scale))  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise UserError(f"{name} is {several[0]}, which is no range from a smaller to a larger number.") from error
+
+
+def _study(search: Search) -> Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = JournalStorage(JournalFileBackend(str(search.folder / "trials.log")))
+    study = optuna.create_study(storage=storage, study_name="search", direction="maximize", load_if_exists=True)
+    # a resumed search must not draw again what it has drawn already
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + len(study.trials))
+    return study
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def _plan(search: Search, held: Manifest, values: Mapping[str, str]) -> Plan:
+    labels = [found.name for found in held.header.label_sets.values() if found.annotator != HOLDOUT]
+    common = {name: value for name, value in search.common.items() if name != "changes"}
+    (plan,) = plan_bench(
+        held,
+        [search.method],
+        labels=labels,
+        seed=search.seed,
+        changes={**search.common.get("changes", {}), **values},
+        **common,
+    )
+    return plan
+
+
+def _run(search: Search, held: Manifest, number: int, values: Mapping[str, str]) -> TableRun:
+    return TableRun(Row(f"trial {number}", search.method, changes=values), _plan(search, held, values))
+
+
+def _told(trial: Any) -> Trial:
+    score = None if trial.value is None else float(trial.value)
+    return Trial(trial.number, _texts(trial.params), score, "" if score is not None else "failed earlier")
+
+
+def _tell(study: Study, number: int, values: Mapping[str, Any], outcome: Outcome) -> Trial:
+    from optuna.trial import TrialState
+
+    if outcome.result is None:
+        study.tell(number, state=TrialState.FAIL)
+        return Trial(number, _texts(values), None, outcome.failure)
+    score = main_score(outcome.result["last"]["test"])[1]
+    study.tell(number, score)
+    return Trial(number, _texts(values), score)
+
+
+def _document(search: Search, held: Manifest, trials: Sequence[Trial]) -> dict[str, Any]:
+    best = best_trial(trials)
+    return {
+        "method": search.method,
+        "manifest": {"name": search.manifest.path.name, "sha256": search.manifest.fingerprint},
+        "holdout": {"name": held.path.name, "sha256": held.fingerprint, "share": SHARE},
+        "space": {name: list(several) for name, several in search.space.items()},
+        "seed": search.seed,
+        "best": None if best is None else best.number,
+        "trials": [
+            {"number": each.number, "values": dict(each.values), "score": each.score, "failure": each.failure}
+            for each in trials
+        ],
+    }
