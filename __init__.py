@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import Run, bench, convert, export, make_faces, open, predict, relabel
+    from .api import Run, bench, convert, export, make_faces, open, predict, relabel, sweep
     from .benchmark.cifar import make_cifar
     from .manifest import Manifest
     from .relabel.exporting import export_labels
@@ -35,6 +35,7 @@ __all__ = [
     "open",
     "predict",
     "relabel",
+    "sweep",
 ]
 
 _ELSEWHERE = {

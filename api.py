@@ -224,6 +224,80 @@ def bench(
     return [Run(plan.folder.path, result) for plan, result in zip(plans, results, strict=True)]
 
 
+def sweep(
+    method: Names,
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    seeds: Sequence[int] = (0,),
+    manifest: Place | None = None,
+    labels: Names = (),
+    preset: str | None = None,
+    protocol: str | None = None,
+    init: Place | None = None,
+    data: Place | None = None,
+    out: Place = "runs",
+    device: str = "auto",
+    jobs: int = 1,
+    again: bool = False,
+    progress: bool = True,
+) -> list[Run | None]:
+    """Run every method with every combination of values, over seeds; its queue file is that of the command.
+
+    Args:
+        method: names, or `all`.
+        grid: by option the values to be combined: `{"lambda": [0.2, 0.8]}`.
+        seeds: at least one.
+        manifest: what to learn from; None for CIFAR-10's, made where it is not there.
+        labels: label sets; empty for all noisy ones, or the protocol's.
+        preset: `smoke`, `small` or `paper`; None for `paper` on a GPU, else `small`.
+        protocol: `raf-base` or `affectnet-base`.
+        init: weights to start from.
+        data: the dataset's folder or archive, if it has moved.
+        out: the folder of run folders.
+        device: `cpu`, `cuda` or `auto`.
+        jobs: runs side by side.
+        again: start over.
+        progress: show how it goes.
+
+    Returns:
+        The runs, the first seed of every combination before the second; None for one that failed.
+
+    Raises:
+        UserError: anything that makes one of the runs impossible, before the first one starts.
+    """
+    from .benchmark.bench import dataset_root, open_or_make
+    from .benchmark.present_table import GridDisplay
+    from .benchmark.sweep import plan_sweep, run_sweep
+    from .core.names import comma_list
+
+    opened = open_or_make(_path(manifest), _path(data), print if progress else _silent)
+    values = {name: [str(value) for value in several] for name, several in (grid or {}).items()}
+    runs = plan_sweep(
+        opened,
+        comma_list(method),
+        values,
+        seeds,
+        labels=comma_list(labels),
+        preset=preset,
+        protocol=protocol,
+        out=out,
+        device=device,
+        root=dataset_root(opened, _path(data)),
+        init=_path(init),
+    )
+    request: dict[str, Any] = {
+        "methods": comma_list(method),
+        "changes": [f"{name}={','.join(each)}" for name, each in values.items()],
+    }
+    request |= {"seeds": ",".join(map(str, seeds)), "manifest": str(opened.path), "out": str(out), "device": device}
+    with GridDisplay(runs, silent=not progress) as display:
+        outcomes = run_sweep(runs, request, protocol=protocol, jobs=jobs, again=again, heed=display.heed)
+    return [
+        None if outcome.result is None else Run(run.plan.folder.path, outcome.result)
+        for run, outcome in zip(runs, outcomes, strict=True)
+    ]
+
+
 def predict(
     run: Run | Place,
     *,

@@ -14,6 +14,8 @@ from ..core.files import read_json, write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from .bench import check_request, plan_bench, runs_folder
+from .evidence import gather, store
+from .grid import Heed, Outcome, run_grid
 from .run import main_score
 from .settings import RunSettings
 from .tables import Row, TableRun
@@ -123,6 +125,42 @@ class Queue:
         else:
             return
         self.write()
+
+
+def run_sweep(
+    runs: Sequence[TableRun],
+    request: Mapping[str, Any],
+    *,
+    protocol: str | None = None,
+    jobs: int = 1,
+    again: bool = False,
+    heed: Heed | None = None,
+) -> list[Outcome]:
+    """Execute a sweep, keep its queue file, and write its table.
+
+    Args:
+        runs: from `plan_sweep`.
+        request: the command's options, for the queue file.
+        protocol: whose published figures are meant.
+        jobs: runs side by side.
+        again: start over what is finished or under way.
+        heed: is told of every run's progress and end.
+
+    Returns:
+        The outcomes in the order of the runs.
+    """
+    folder = sweep_folder(runs)
+    queue = Queue(folder, request, runs)
+    queue.write()
+
+    def note(place: int, message: tuple[Any, ...]) -> None:
+        if heed is not None:
+            heed(place, message)
+        queue.heed(place, message)
+
+    outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=note)
+    store(folder, gather(NAME, f"Sweep over {runs[0].plan.manifest.path.name}", protocol, runs, outcomes))
+    return outcomes
 
 
 def _entry(run: TableRun) -> dict[str, Any]:

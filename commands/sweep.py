@@ -160,33 +160,25 @@ def _sweep(
     list_only: bool,
     as_json: bool,
 ) -> None:
-    from ..benchmark.evidence import gather, store, systems
-    from ..benchmark.grid import run_grid
+    from ..benchmark.evidence import read_evidence, systems
     from ..benchmark.present_table import GridDisplay, print_queue, print_systems
-    from ..benchmark.sweep import NAME, Queue, sweep_folder
+    from ..benchmark.sweep import Queue, read_queue, run_sweep, sweep_folder
 
     folder = sweep_folder(runs)
-    queue = Queue(folder, request, runs)
+    entries = Queue(folder, request, runs).entries
     if list_only:
-        print_json(queue.entries) if as_json else print_queue(queue.entries, folder)
+        print_json(entries) if as_json else print_queue(entries, folder)
         return
     announce([run.plan for run in runs])
-    say(f"{len(runs)} runs, {sum(entry['state'] == 'finished' for entry in queue.entries)} of them finished: {folder}")
-    queue.write()
+    if not as_json:
+        say(f"{len(runs)} runs, {sum(entry['state'] == 'finished' for entry in entries)} of them finished: {folder}")
     with GridDisplay(runs, silent=as_json) as display:
-
-        def heed(place: int, message: tuple[Any, ...]) -> None:
-            display.heed(place, message)
-            queue.heed(place, message)
-
-        outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=heed)
-    title = f"Sweep over {runs[0].plan.manifest.path.name}"
-    document = gather(NAME, title, protocol, runs, outcomes)
-    store(folder, document)
+        outcomes = run_sweep(runs, request, protocol=protocol, jobs=jobs, again=again, heed=display.heed)
     if as_json:
-        print_json(queue.entries)
+        print_json(read_queue(folder)["runs"])
     else:
-        print_systems(title, systems(document), folder)
+        document = read_evidence(folder / "table.json")
+        print_systems(document["title"], systems(document), folder)
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     if failed:
         raise click.ClickException(f"{failed} of {len(runs)} runs failed; the same command tries them again.")
@@ -211,7 +203,8 @@ def _search(
     fixed = {name: several[0] for name, several in values.items() if len(several) == 1 and ".." not in several[0]}
     space = {name: several for name, several in values.items() if name not in fixed}
     search = Search(manifest, methods[0], space, trials, seeds[0], labels, {**common, "changes": fixed})
-    say(f"The search's files: {search.folder}")
+    if not as_json:
+        say(f"The search's files: {search.folder}")
 
     def watch(runs: Any) -> Any:
         return GridDisplay(runs, silent=as_json).heed

@@ -13,6 +13,7 @@ from noisyfer.training.metrics import (
     calibration_error,
     class_f1,
     class_scores,
+    confusion,
     noise_scores,
     pearson,
     reliability,
@@ -126,6 +127,9 @@ def test_noise_scores_by_hand() -> None:
     # estimated rows (2/4, 1/4, 1/4) and (0, 1, 0); true rows (2/3, 1/3, 0) and (0, 1/2, 1/2)
     assert scores["transition_error"] == pytest.approx(((1 / 6 + 1 / 12 + 1 / 4) + 1) / 2)
     assert noise_scores(certain([0]), given([1])) == {"noise_rate": 1}
+    nowhere = Labels(np.array([0]), np.array([False]))  # the truth of test images only
+    assert noise_scores(certain([0]), given([1]), nowhere) == {"noise_rate": 1}
+    assert not confusion(certain([0]), nowhere).any()
     # a class that is predicted and that no sample truly has: its row has no truth to be compared with
     assert noise_scores(certain([2, 0]), given([0, 0]), given([0, 0]))["transition_error"] == 0
 

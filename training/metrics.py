@@ -31,6 +31,8 @@ def confusion(probabilities: Array, labels: Labels) -> Array:
     from sklearn.metrics import confusion_matrix
 
     classes = range(probabilities.shape[1])
+    if not labels.present.any():
+        return np.zeros((len(classes), len(classes)), np.int64)  # scikit-learn refuses to count nothing
     return np.asarray(
         confusion_matrix(
             labels.values[labels.present], probabilities.argmax(axis=1)[labels.present], labels=list(classes)
@@ -146,10 +148,10 @@ def noise_scores(probabilities: Array, labels: Labels, truth: Labels | None = No
     Args:
         probabilities: N×K, of training images.
         labels: N noisy class ids.
-        truth: N class ids; samples without one are left out of the comparison.
+        truth: N class ids; samples without one are left out of the comparison, which is not made where none has one.
     """
     scores = {"noise_rate": 1 - accuracy(probabilities, labels)}
-    if truth is not None:
+    if truth is not None and (labels.present & truth.present).any():
         certain = np.eye(probabilities.shape[1])[truth.values]
         both = Labels(labels.values, labels.present & truth.present)
         estimate, known = transition_estimate(probabilities, both), transition_estimate(certain, both)
