@@ -15,6 +15,7 @@ from ..models.methods import METHODS
 from ..training.device import choose_device, default_preset
 from ..training.parallel import check_devices, check_strategy
 from .cifar import find_dataset, make_cifar
+from .loggers import DEFAULT_LOGGERS
 from .pictures import draw_comparison
 from .protocols import PAPER_CHANGES, find_protocol, protocol_labels
 from .run import Plan, execute, plan_run
@@ -105,6 +106,7 @@ def plan_bench(
     root: Path | None = None,
     init: Path | None = None,
     devices: int = 1,
+    loggers: Sequence[str] = DEFAULT_LOGGERS,
 ) -> list[Plan]:
     """Check all runs before anything is loaded; see `plan_run`.
 
@@ -121,6 +123,7 @@ def plan_bench(
         root: the dataset's folder or archive.
         init: weights for the encoder's convolutions; None to start at random.
         devices: how many processes, a device each, share every batch.
+        loggers: where figures go besides the run's folder: `tensorboard`, `mlflow`, `wandb`.
 
     Raises:
         UserError: anything that makes one of the runs impossible.
@@ -145,6 +148,7 @@ def plan_bench(
             root=root,
             init=init,
             devices=devices,
+            loggers=loggers,
         )
         for name in names
     ]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..core.config import differences
+from ..core.config import differences, to_dict
 from ..core.errors import UserError
 from ..core.files import finite, sha256_file, write_json
 from ..core.streams import stream_seed
@@ -36,9 +36,9 @@ from ..training.loop import check_weights, predictions, repeatable, train_epoch
 from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
 from ..training.trained import Learned
-from .board import TensorBoard
 from .choose import Choice, choose, refuse_missing, vote
 from .evaluate import agreement_subset, evaluate, final_details
+from .loggers import DEFAULT_LOGGERS, Loggers, check_loggers
 from .predictions import write_predictions
 from .settings import RunConfig, RunSettings, resolve
 from .watch import Messages, Watcher, passing_on
@@ -56,6 +56,7 @@ class Plan:
         root: the dataset's root, where it is not at the manifest's hint.
         init: the file that the encoder starts from, None for random weights.
         devices: how many processes share each batch; the result differs only in rounding, so it names no other run.
+        loggers: where figures go besides the folder.
         others: folders of the same method, manifest and seed with another configuration, and what differs.
     """
 
@@ -66,6 +67,7 @@ class Plan:
     root: Path | None
     init: Path | None = None
     devices: int = 1
+    loggers: tuple[str, ...] = DEFAULT_LOGGERS
     others: tuple[tuple[Path, tuple[str, ...]], ...] = ()
 
 
@@ -83,6 +85,7 @@ def plan_run(
     root: Path | None = None,
     init: Path | None = None,
     devices: int = 1,
+    loggers: Sequence[str] = DEFAULT_LOGGERS,
 ) -> Plan:
     """Check everything about a run that can be checked before anything is loaded.
 
@@ -99,6 +102,7 @@ def plan_run(
         root: the dataset's folder or archive.
         init: weights that the encoder starts from, such as VGG-Face's; None to start at random.
         devices: how many processes, a device each, share every batch.
+        loggers: where figures go besides the folder, of `LOGGERS`.
 
     Raises:
         UserError: an unknown name, a value out of range, labels or devices that the method cannot use.
@@ -123,7 +127,8 @@ def plan_run(
     config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, digest, settings, options)
     stem = f"{manifest.path.stem}-{method}-seed{seed}"
     folder = RunFolder(Path(out) / f"{stem}-{identity(config.to_json(), manifest.fingerprint)}")
-    return Plan(manifest, config, choice, folder, root, init, devices, _others(folder, stem, config))
+    others = _others(folder, stem, config)
+    return Plan(manifest, config, choice, folder, root, init, devices, check_loggers(loggers), others)
 
 
 def _check_shares(method: str, batch_size: int, devices: int) -> None:
@@ -216,7 +221,9 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
     steps = Feed.steps(len(train), settings.batch_size, peers.size)
     if not steps:
         raise UserError(f"{len(train)} training images are too few for {peers.size} devices; use fewer.")
-    with nullcontext() if peers.rank else TensorBoard(plan.folder.path, done) as board:
+    shown = {"method": config.method, "seed": config.seed, **to_dict(settings), **to_dict(config.options)}
+    loggers = nullcontext() if peers.rank else Loggers(plan.loggers, plan.folder.path, done, shown)
+    with loggers as log:
         for epoch in range(done, settings.epochs):
 
             def on_step(step: int, loss: float, epoch: int = epoch) -> None:
@@ -235,7 +242,7 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
                     compiled=settings.compile_,
                 )
             check_weights(method, epoch)
-            if board is None:
+            if log is None:
                 continue  # meets the first process again in the next epoch's first step
             trained = time.perf_counter()
             row = {
@@ -246,7 +253,7 @@ def _train(plan: Plan, watcher: Watcher | None, peers: Peers, device: torch.devi
             row["seconds"] = {"training": trained - began, "evaluation": time.perf_counter() - trained}
             rows.append(row)
             plan.folder.save(epoch + 1, method.state_dict(), rows)
-            board.add(row)
+            log.add(row)
             if watcher is not None:
                 watcher.epoch(row)
     return {} if peers.rank else _finish(plan, method, rows, test, test_feed, agreement_feed, len(train))

@@ -72,7 +72,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Where the held-out manifest and the trials' journal go: the same search goes on there."""
-        asked = {name: str(value) for name, value in self.common.items()}
+        asked = {name: str(self.common.get(name)) for name in ("preset", "protocol", "init", "changes")}
         request = [self.method, {name: list(several) for name, several in self.space.items()}, list(self.labels), asked]
         digest = hashlib.sha256(f"{json.dumps(request)} {self.manifest.fingerprint}".encode()).hexdigest()[:8]
         stem = f"search-{self.manifest.path.stem}-{self.method}-seed{self.seed}-{digest}"

@@ -76,6 +76,7 @@ def command(
     data: Path | None,
     out: Path,
     device: str,
+    loggers: str,
     devices: int,
     strategy: str,
     jobs: int,
@@ -99,7 +100,15 @@ def command(
     settings = parse_settings(changes)
     short = {"epochs": epochs, "lambda": lambda_, "arch": arch}
     settings |= {name: value for name, value in short.items() if value is not None}
-    plan = {"preset": preset, "changes": settings, "out": out, "device": device, "init": init, "devices": devices}
+    plan: dict[str, Any] = {
+        "preset": preset,
+        "changes": settings,
+        "out": out,
+        "device": device,
+        "init": init,
+        "devices": devices,
+    }
+    plan["loggers"] = comma_list(loggers)
     request = _Request(comma_list(methods), manifest, data, strategy, again, {**plan, "protocol": protocol})
     if table is not None:
         _refuse_beside_table(labels, seed)

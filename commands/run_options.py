@@ -45,6 +45,14 @@ _PLACES = (
         "--out", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of run folders."
     ),
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto."),
+    click.option(
+        "--logger",
+        "loggers",
+        default="tensorboard",
+        show_default=True,
+        metavar="NAME,…",
+        help="Where figures go besides the run's folder: tensorboard, mlflow, wandb (offline), several, or ''.",
+    ),
 )
 
 
@@ -54,7 +62,7 @@ def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Where things are: --data, --out, --device."""
+    """Where things are and go: --data, --out, --device, --logger."""
     return _with(_PLACES, command)
 
 

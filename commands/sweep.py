@@ -77,6 +77,7 @@ def command(
     data: Path | None,
     out: Path,
     device: str,
+    loggers: str,
     jobs: int,
     search: int,
     again: bool,
@@ -103,8 +104,8 @@ def command(
     short = {"lambda": lambda_, "epochs": epochs, "arch": arch}
     values = _values(changes) | {name: comma_list(text) for name, text in short.items() if text is not None}
     opened = open_or_make(manifest, data, say if not as_json else _silent)
-    common = {"preset": preset, "protocol": protocol, "out": out, "device": device, "init": init}
-    common |= {"root": dataset_root(opened, data)}
+    common: dict[str, Any] = {"preset": preset, "protocol": protocol, "out": out, "device": device, "init": init}
+    common |= {"root": dataset_root(opened, data), "loggers": comma_list(loggers)}
     chosen = comma_list(labels)
     if search:
         _search(opened, comma_list(methods), values, number_ranges(seeds), search, jobs, chosen, common, as_json)
