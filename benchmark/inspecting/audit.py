@@ -139,7 +139,9 @@ def audit_manifest(manifest: Manifest, *, probs: Path | None = None, truth: str 
     if truth not in (None, "none"):
         task = manifest.header.tasks[manifest.label_set(truth).task]
         if task.kind != "categorical":
-            raise UserError(f"'{truth}' is of the task {task.name}, which has no classes; --truth takes a set that has.")
+            raise UserError(
+                f"'{truth}' is of the task {task.name}, which has no classes; --truth takes a set that has."
+            )
     predicted = run_beliefs(manifest, probs) if probs is not None else {}
     notes: list[str] = [] if has_cleanlab() else [NO_CLEANLAB]
     tasks = {}
@@ -173,7 +175,9 @@ def _audit_task(manifest: Manifest, opinions: Opinions, predicted: Belief | None
         found = {"true": true_noise(opinions, each)}
         belief = beliefs.about(each)
         if belief is None:
-            notes.append(f"{each}: nobody else labels {name}, so no label is judged. Give a run's predictions by --probs.")
+            notes.append(
+                f"{each}: nobody else labels {name}, so no label is judged. Give a run's predictions by --probs."
+            )
         else:
             sources[each], judged[each] = belief.source, judge(opinions, each, belief)
             found["confident"] = confident_learning(opinions, each, belief, notes)

@@ -107,6 +107,4 @@ def _suspect(opinions: Opinions, quality: Quality, name: str, row: int, rank: in
 
 def opinions_of(opinions: Opinions, row: int) -> Sequence[tuple[str, int | None]]:
     """Every set's label of a sample, None where it gave none."""
-    return [
-        (name, int(opinions.values[name][row]) if opinions.present[name][row] else None) for name in opinions.sets
-    ]
+    return [(name, int(opinions.values[name][row]) if opinions.present[name][row] else None) for name in opinions.sets]
