@@ -162,8 +162,8 @@ def _audit_task(manifest: Manifest, opinions: Opinions, predicted: Belief | None
     name = opinions.task.name
     if opinions.sampled:
         notes.append(
-            f"{name}: κ, confusions and noise are estimated from {len(opinions.sample):,} of {opinions.rows:,} samples, "
-            "chosen at random."
+            f"{name}: κ, confusions and noise are estimated from {len(opinions.sample):,} of {opinions.rows:,} "
+            "samples, chosen at random."
         )
     if predicted is not None:
         notes.append(f"{name}: {predicted.source} cover {int(predicted.known.sum()):,} of {opinions.rows:,} samples.")

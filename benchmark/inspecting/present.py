@@ -40,17 +40,23 @@ def _kappas(task: str, found: TaskAudit) -> Table:
 def _noise(task: str, found: TaskAudit) -> Table:
     ways = [way for way in WAYS if any(way in each for each in found.noise.values())]
     table = Table("label set", title=f"Share of wrong labels, {escape(task)}", title_justify="left")
-    for heading in (*(WAYS[way] for way in ways), "error of T", "named wrong", "suspicious"):
+    errors = {way: {name: transition_error(found, name, way) for name in found.noise} for way in ("confident", "em")}
+    errors = {way: each for way, each in errors.items() if any(value is not None for value in each.values())}
+    for heading in (
+        *(WAYS[way] for way in ways),
+        *(f"error of T, {way}" for way in errors),
+        "named wrong",
+        "suspicious",
+    ):
         table.add_column(heading, justify="right")
     table.add_column("judged by")
     for name, each in found.noise.items():
         rates = [_number(each[way].rate) if way in each else "" for way in ways]
-        errors = [_number(transition_error(found, name, way)) for way in ("confident", "em")]
         confident = each.get("confident")
         wrong = "" if confident is None or confident.wrong is None else f"{confident.wrong:,}"
         suspicious = f"{len(found.judged[name].suspicious):,}" if name in found.judged else ""
-        errors_told = " / ".join(error for error in errors if error)
-        table.add_row(escape(name), *rates, errors_told, wrong, suspicious, escape(found.sources.get(name, "nobody")))
+        told = [_number(values[name]) for values in errors.values()]
+        table.add_row(escape(name), *rates, *told, wrong, suspicious, escape(found.sources.get(name, "nobody")))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Small JPEGs of samples, as aligned faces where there are eyes; a picture that cannot be read is a sentence instead."""
+"""Small JPEGs of samples, as aligned faces where there are eyes; a sentence where a picture cannot be read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -111,7 +111,7 @@ class Thumbnails:
         return f"it takes more than {self.most:,} bytes"
 
 
-def samples_of(manifest: Manifest, rows: Sequence[int], columns: Sequence[str]) -> Mapping[int, Mapping[str, object]]:
+def samples_of(manifest: Manifest, rows: Sequence[int], columns: Sequence[str]) -> Mapping[int, Mapping[str, Any]]:
     """Some columns of some rows, by row; the file is read through once, in bounded memory.
 
     Args:
@@ -119,7 +119,7 @@ def samples_of(manifest: Manifest, rows: Sequence[int], columns: Sequence[str]) 
         rows: counted from 0 in the manifest's view, in any order.
         columns: names.
     """
-    wanted, found, start = np.unique(np.asarray(rows, np.int64)), dict[int, Mapping[str, object]](), 0
+    wanted, found, start = np.unique(np.asarray(rows, np.int64)), dict[int, Mapping[str, Any]](), 0
     for batch in manifest.batches(columns) if len(wanted) else ():
         here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
         for row, sample in zip(here.tolist(), batch.take(here - start).to_pylist(), strict=True):
