@@ -56,12 +56,11 @@ def _series(values: Array, rows: Array, coloured: TaskAudit | None, colours: str
     if coloured is None or colours is None:
         return [Series("samples", values[rows, 0].tolist(), values[rows, 1].tolist())]
     classes = coloured.opinions.values[colours][rows]
-    return [
-        Series(
-            name, values[rows[classes == place], 0].tolist(), values[rows[classes == place], 1].tolist(), place=place
-        )
-        for place, name in enumerate(coloured.opinions.task.classes)
-    ]
+    drawn = []
+    for place, name in enumerate(coloured.opinions.task.classes):
+        here = values[rows[classes == place]]
+        drawn.append(Series(name, here[:, 0].tolist(), here[:, 1].tolist(), place=place))
+    return drawn
 
 
 def _apart(values: dict[str, Any]) -> list[Markup]:

@@ -98,7 +98,15 @@ def gallery(
     pairs = Counter((each.pair, f"{each.label} → {each.suggested}") for each in tiles)
     options = [(key, f"{text} ({count})") for (key, text), count in pairs.most_common()]
     return render(
-        "gallery.html", PACKAGE, task=task, tiles=tiles, sets=sets, pairs=options, per_page=PER_PAGE, total=len(tiles)
+        "gallery.html",
+        PACKAGE,
+        task=task,
+        tiles=tiles,
+        sets=sets,
+        pairs=options,
+        per_page=PER_PAGE,
+        total=len(tiles),
+        truth=found.opinions.truth,
     )
 
 

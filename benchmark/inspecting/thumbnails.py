@@ -56,11 +56,9 @@ class Thumbnails:
 
     def in_order(self) -> list[int]:
         """All rows, in the order in which their pictures are read fastest."""
-        rows = list(self._samples)
+        rows, references = list(self._samples), [str(each["image"]) for each in self._samples.values()]
         try:
-            return [
-                rows[place] for place in self._reader.order([str(each["image"]) for each in self._samples.values()])
-            ]
+            return [rows[place] for place in self._reader.order(references)]
         except UserError:  # of a picture, which is told when it is asked for, or of the root
             return rows
 
