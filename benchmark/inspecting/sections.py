@@ -107,7 +107,7 @@ def _confusions(task: str, found: TaskAudit, left: int) -> tuple[Markup, int]:
             continue
         kappa = found.kappa[pair][0]
         told = "" if kappa is None else f", κ {kappa:.3f}"
-        title = f"{pair[0]} against {pair[1]}: share of the row, and count"
+        title = "Share of the row, and count"
         summary = f"{pair[0]} × {pair[1]}{told}"
         parts.append(folded(summary, counts_matrix(title, counted, classes, pair[0], pair[1])))
     if skipped:
