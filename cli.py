@@ -26,6 +26,7 @@ from .commands import (
     pretrain,
     relabel,
     report,
+    review,
     show,
     sources,
 )
@@ -74,6 +75,7 @@ for _module in (
     doctor,
     report,
     inspect,
+    review,
     methods,
     show,
     sources,
