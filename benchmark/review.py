@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,8 +54,6 @@ def review(
         with ReviewServer(session, port) as server:
             say(f"Review of {queue.name}, {session.done:,} of {session.total:,} labels done: {server.url}")
             say("Open it in a browser on this machine. Ctrl-C ends the review.")
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 server.serve_forever(poll_interval=0.2)
-            except KeyboardInterrupt:
-                pass
             return len(file.decisions) - before

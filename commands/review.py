@@ -22,12 +22,7 @@ from .common import sentences
 @click.option("--set", "name", metavar="SET", help="The label set.  [default: the first annotator's, or the csv's]")
 @click.option("--port", default=0, show_default=True, help="Of 127.0.0.1; 0 for a free one.")
 @click.option("--limit", default=2000, show_default=True, metavar="N", help="Labels of this session at most.")
-@click.option(
-    "--probs",
-    metavar="RUN",
-    type=click.Path(path_type=Path),
-    help="Judge labels by a run's predictions, as in inspect.",
-)
+@click.option("--probs", metavar="RUN", type=click.Path(path_type=Path), help="Judge labels by it, as inspect does.")
 @click.option("--data", type=click.Path(path_type=Path), help="Where the manifest's images are, if they have moved.")
 @click.option("--out", type=click.Path(path_type=Path), help="With --apply: the new manifest.")
 @click.option("--as", "annotator", default="reviewed", show_default=True, help="With --apply: the annotator's name.")
@@ -74,14 +69,5 @@ def command(
         from ..benchmark.review import review
 
         # the address is needed whatever is silenced
-        made = review(
-            opened,
-            decisions,
-            name=name,
-            port=port,
-            most=limit,
-            probs=probs,
-            root=data,
-            say=lambda text: click.echo(text),
-        )
+        made = review(opened, decisions, name=name, port=port, most=limit, probs=probs, root=data, say=click.echo)
         say(f"{made:,} decisions were added to {decisions}.")

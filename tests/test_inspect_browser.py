@@ -5,10 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from noisyfer.benchmark.inspect import inspect_manifest
+from noisyfer.benchmark.reviewing.decisions import DecisionFile, read_decisions
+from noisyfer.benchmark.reviewing.server import ReviewServer
+from noisyfer.benchmark.reviewing.session import Session, make_queue
+from report_runs import CLASSES as HOSTILE_CLASSES
 from report_runs import HOSTILE, hostile_manifest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -88,3 +93,53 @@ def test_hostile_names_are_text_and_pictures_are_loaded(page: Any) -> None:
 def test_a_phone_never_scrolls_sideways(page: Any) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_review_by_keyboard(digits_manifest: Path, tmp_path: Path) -> None:
+    """Hostile class names, keys, undo and the end, under the server's own policy; nothing foreign is asked for."""
+    file = tmp_path / "d.csv"
+    manifest = hostile_manifest(digits_manifest, tmp_path / "h.parquet")
+    queue = make_queue(manifest, "class_flip20")
+    said: list[str] = []
+    asked: list[str] = []
+    with (
+        DecisionFile(file) as opened,
+        Session(manifest, queue, opened, most=4) as session,
+        ReviewServer(session) as server,
+        playwright.sync_playwright() as started,
+    ):
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        shown = browser.new_page(viewport={"width": 390, "height": 800})
+        shown.on("console", lambda message: said.append(message.text))
+        shown.on("pageerror", lambda error: said.append(str(error)))
+        shown.on("request", lambda request: asked.append(request.url))
+        shown.goto(server.url)
+
+        def press(key: str, left: int) -> None:
+            shown.keyboard.press(key)
+            shown.get_by_text(f"{left} left in this session").wait_for()
+
+        shown.get_by_text("4 left in this session").wait_for()
+        shown.locator("#picture").wait_for(state="visible")
+        given = HOSTILE_CLASSES.index(shown.locator("#label").inner_text())
+        assert HOSTILE in shown.locator(".classes").inner_text()
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+        other = (given + 1) % 10
+        press(str(other), 3)
+        press("u", 4)
+        assert shown.locator("#label").inner_text() == HOSTILE_CLASSES[given]
+        press("Enter", 3)
+        press("s", 2)
+        shown.locator(".classes button").nth(7).click()
+        shown.get_by_text("1 left in this session").wait_for()
+        press("Enter", 0)
+        shown.locator("#end").wait_for(state="visible")
+        browser.close()
+        server.shutdown()
+    decisions, torn = read_decisions(file)
+    kinds = [each.decision for each in decisions]
+    assert kinds[:4] == ["change", "undo", "accept", "skip"]
+    assert (decisions[0].given, len(kinds), torn) == (HOSTILE_CLASSES[other], 6, False)
+    assert said == []
+    assert all(url.startswith((server.url, "data:")) for url in asked)

@@ -77,24 +77,11 @@ def gallery(
     sets = list(dict.fromkeys(each.name for each in suspects))
     tiles = []
     for each in suspects:
-        picture, missing = pictures[each.row]
-        sample = samples[each.row]
-        said = [
-            (name, "–" if label is None else classes[label]) for name, label in opinions_of(found.opinions, each.row)
-        ]
-        tiles.append(
-            Tile(
-                each,
-                f"{str(sample['id'])[:LONGEST_TEXT]} ({sample['split']})",
-                picture,
-                missing,
-                classes[each.label],
-                classes[each.suggested],
-                said,
-                sets.index(each.name),
-                f"{each.label}-{each.suggested}",
-            )
-        )
+        sample = f"{str(samples[each.row]['id'])[:LONGEST_TEXT]} ({samples[each.row]['split']})"
+        said = [(name, "–" if id_ is None else classes[id_]) for name, id_ in opinions_of(found.opinions, each.row)]
+        verdict = classes[each.label], classes[each.suggested]
+        place, pair = sets.index(each.name), f"{each.label}-{each.suggested}"
+        tiles.append(Tile(each, sample, *pictures[each.row], *verdict, said, place, pair))
     pairs = Counter((each.pair, f"{each.label} → {each.suggested}") for each in tiles)
     options = [(key, f"{text} ({count})") for (key, text), count in pairs.most_common()]
     return render(

@@ -96,8 +96,8 @@ def apply_decisions(
         "file": {"name": decisions.name, "sha256": sha256_file(decisions)},
     }
     made = LabelSet.categorical(task.name, annotator, kind, provenance)
-    column = pa.array(values.astype(np.int16), mask=~present)
-    return Applied(manifest.with_label_set(made, {"label": column}, out), made.name, told, tuple(notes))
+    written = manifest.with_label_set(made, {"label": pa.array(values.astype(np.int16), mask=~present)}, out)
+    return Applied(written, made.name, told, tuple(notes))
 
 
 def _only_set(path: Path, found: Sequence[Decision], name: str | None) -> str:

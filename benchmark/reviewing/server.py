@@ -123,13 +123,16 @@ class _Handler(BaseHTTPRequestHandler):
         hosts, origins = self.headers.get_all("Host") or [], self.headers.get_all("Origin") or []
         known = [f"http://{host}" for host in self.server.hosts]
         if len(hosts) != 1 or hosts[0] not in self.server.hosts:
-            return self._refuse("This server is known by another name.")
+            self._refuse("This server is known by another name.")
+            return None
         if any(origin not in known for origin in origins) or (changing and len(origins) != 1):
-            return self._refuse("The request comes from another page.")
+            self._refuse("The request comes from another page.")
+            return None
         _, _, rest = self.path.partition("/")
         token, slash, place = rest.partition("/")
         if not hmac.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode()) or not slash:
-            return self._refuse("The address is not the one that 'noisyfer review' printed.")
+            self._refuse("The address is not the one that 'noisyfer review' printed.")
+            return None
         return place
 
     def _refuse(self, why: str) -> None:
@@ -139,15 +142,18 @@ class _Handler(BaseHTTPRequestHandler):
         """The JSON object of a request; None where it was refused."""
         lengths = self.headers.get_all("Content-Length") or []
         if len(lengths) != 1 or not re.fullmatch(r"[0-9]{1,9}", lengths[0]) or self.headers.get("Transfer-Encoding"):
-            return self._say(HTTPStatus.LENGTH_REQUIRED, "A body of a known length was expected.")
+            self._say(HTTPStatus.LENGTH_REQUIRED, "A body of a known length was expected.")
+            return None
         if int(lengths[0]) > MOST_BODY:
-            return self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {MOST_BODY} bytes were expected.")
+            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {MOST_BODY} bytes were expected.")
+            return None
         try:
             found = json.loads(self.rfile.read(int(lengths[0])))
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            return self._say(HTTPStatus.BAD_REQUEST, "A JSON object was expected.")
+            self._say(HTTPStatus.BAD_REQUEST, "A JSON object was expected.")
+            return None
         return found
 
     def _json(self, status: HTTPStatus, value: Any) -> None:

@@ -108,10 +108,12 @@ class Session:
     ) -> None:
         self.queue, self.file = queue, file
         self._lock = threading.Lock()
-        ids = manifest.read(["id"])["id"]
+        ids = manifest.read(["id"])["id"].combine_chunks()
         mine = [each for each in standing(file.decisions) if each.set == queue.name]
         last = {each.id: each.decision for each in mine}
-        fresh, skipped, self.left_out = [], [], 0
+        fresh: list[int] = []
+        skipped: list[int] = []
+        self.left_out = 0
         places: dict[str, int] = {}
         for row in queue.rows.tolist():
             sample = ids[row].as_py()
