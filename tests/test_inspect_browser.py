@@ -25,22 +25,28 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def page(digits_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, digits_manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("audit")
     out = folder / "audit.html"
     inspect_manifest(hostile_manifest(digits_manifest, folder / "h.parquet"), out=out, suspects=60)
     said: list[str] = []
     asked: list[str] = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_page(viewport={"width": 1280, "height": 900})
-        opened.on("console", lambda message: said.append(message.text))
-        opened.on("pageerror", lambda error: said.append(str(error)))
-        opened.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        opened.on("request", lambda request: asked.append(request.url))
-        opened.goto(out.as_uri())
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(out.as_uri())
+    yield opened
+    opened.close()
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [out.as_uri()]
 
@@ -95,7 +101,7 @@ def test_a_phone_never_scrolls_sideways(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_review_by_keyboard(digits_manifest: Path, tmp_path: Path) -> None:
+def test_a_review_by_keyboard(browser: Any, digits_manifest: Path, tmp_path: Path) -> None:
     """Hostile class names, keys, undo and the end, under the server's own policy; nothing foreign is asked for."""
     file = tmp_path / "d.csv"
     manifest = hostile_manifest(digits_manifest, tmp_path / "h.parquet")
@@ -106,10 +112,8 @@ def test_a_review_by_keyboard(digits_manifest: Path, tmp_path: Path) -> None:
         DecisionFile(file) as opened,
         Session(manifest, queue, opened, most=4) as session,
         ReviewServer(session) as server,
-        playwright.sync_playwright() as started,
     ):
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         shown = browser.new_page(viewport={"width": 390, "height": 800})
         shown.on("console", lambda message: said.append(message.text))
         shown.on("pageerror", lambda error: said.append(str(error)))
@@ -135,7 +139,7 @@ def test_a_review_by_keyboard(digits_manifest: Path, tmp_path: Path) -> None:
         shown.get_by_text("1 left in this session").wait_for()
         press("Enter", 0)
         shown.locator("#end").wait_for(state="visible")
-        browser.close()
+        shown.close()
         server.shutdown()
     decisions, torn = read_decisions(file)
     kinds = [each.decision for each in decisions]
