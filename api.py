@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .benchmark.inspect import Inspected
     from .manifest import Manifest
     from .relabel.convert import Converted
     from .relabel.drawn.make import Made
@@ -371,6 +372,48 @@ def export(run: Run | Place, format: str, out: Place | None = None, *, overwrite
     from .relabel.export_run import export_run
 
     return export_run(_folder(run), format, _path(out), overwrite=overwrite)
+
+
+def inspect(
+    manifest: Manifest | Place,
+    *,
+    out: Place | None = None,
+    scores: Place | None = None,
+    suspects: int = 100,
+    probs: Run | Place | None = None,
+    truth: str | None = None,
+    data: Place | None = None,
+) -> Inspected:
+    """Audit the labels of a manifest: agreement, κ, estimated noise, the quality of every label.
+
+    Args:
+        manifest: the manifest, or its path.
+        out: the page; None for none.
+        scores: a copy of the manifest with the quality of every label; None for none.
+        suspects: suspicious labels on the page, a task.
+        probs: a run, its folder, or a Parquet file with `id` and `<task>_probs`, to judge labels by.
+        truth: the label set that is true, or `none`; None for what the manifest knows.
+        data: where the images are, if they have moved.
+
+    Returns:
+        The figures: `audit.tasks["class"].kappa`, `.noise`, `.judged`; see `benchmark.inspecting.audit`.
+
+    Raises:
+        UserError: something that was named is not there or does not fit, or a file cannot be written.
+    """
+    from .benchmark.inspect import inspect_manifest
+    from .manifest import Manifest
+
+    opened = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
+    return inspect_manifest(
+        opened,
+        out=_path(out),
+        scores=_path(scores),
+        suspects=suspects,
+        probs=None if probs is None else _folder(probs),
+        truth=truth,
+        root=_path(data),
+    )
 
 
 def convert(

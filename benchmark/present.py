@@ -28,9 +28,14 @@ def print_label_sets(manifest: Manifest) -> None:
     console().print(table)
 
 
-def print_manifest(manifest: Manifest) -> None:
-    """All of `noisyfer show`: dataset, samples, label sets, class counts, agreement."""
-    out, header, summary = console(), manifest.header, summarise(manifest)
+def print_manifest(manifest: Manifest, summary: Summary | None = None) -> None:
+    """All of `noisyfer show`: dataset, samples, label sets, class counts, agreement.
+
+    Args:
+        manifest: opened.
+        summary: of it, where it is there already.
+    """
+    out, header, summary = console(), manifest.header, summary or summarise(manifest)
     root = header.dataset.root or "packaged"
     out.print(f"[bold]{escape(str(manifest.path))}[/]: dataset {escape(header.dataset.name)}, root {escape(root)}")
     fingerprint = f"fingerprint {header.dataset.fingerprint[:16]}…, " if header.dataset.fingerprint else ""

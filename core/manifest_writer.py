@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,12 @@ _SHARD = re.compile(r"part-\d+\.parquet")
 
 @contextmanager
 def manifest_writer(
-    path: Path, header: Header, *, folder: bool = False, shard_rows: int = SHARD_ROWS
+    path: Path,
+    header: Header,
+    *,
+    folder: bool = False,
+    shard_rows: int = SHARD_ROWS,
+    extra: Sequence[pa.Field] = (),
 ) -> Iterator[Callable[[pa.Table], None]]:
     """Write rows to a manifest that stands under `path` only after a clean end of the `with` block.
 
@@ -30,9 +35,10 @@ def manifest_writer(
         header: the metadata; the columns follow from it.
         folder: write a folder of shards instead of one file; it takes the place of a folder of shards that is there.
         shard_rows: rows per shard in a folder, at least 1.
+        extra: columns after those of the header, of which it says nothing.
 
     Yields:
-        A function that appends a table, its columns in any order; columns that the header does not know are left out.
+        A function that appends a table, its columns in any order; other columns are left out.
         How the rows are cut into tables does not show in the bytes.
 
     Raises:
@@ -46,7 +52,7 @@ def manifest_writer(
         _refuse_foreign(path)
     else:
         _refuse_other_file(path)
-    shards = _Shards(path, arrow_schema(header), shard_rows if folder else None)
+    shards = _Shards(path, _with_fields(arrow_schema(header), extra), shard_rows if folder else None)
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target
         try:
@@ -55,6 +61,12 @@ def manifest_writer(
             shards.finish()
         finally:
             shards.close()
+
+
+def _with_fields(schema: pa.Schema, extra: Sequence[pa.Field]) -> pa.Schema:
+    for field in extra:
+        schema = schema.append(field)
+    return schema
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -129,7 +129,7 @@ def page(title: str, sections: Sequence[Section], *, lead: Markup | str = "", st
     if "</style" in style.lower() or "</script" in script.lower():
         raise ValueError("a style or script holds the tag that ends it")
     policy = (
-        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:; "
+        f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
     return str(
@@ -253,5 +253,6 @@ def _cell(value: Markup | str | float | None) -> Cell:
     return Cell(f"{value:,}" if isinstance(value, int) else f"{value:.4g}", float(value))
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A script's or style's hash as a Content-Security-Policy names it."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

@@ -75,6 +75,20 @@ def dawid_skene(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int,
     return Consensus(whole, prior, confusion, rates, tuple(likelihoods))
 
 
+def posterior_of(model: Consensus, labels: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """The probability of each class for further samples of the same sets: one E-step (eq. 2.5), float64 N×K.
+
+    Args:
+        model: of the sets.
+        labels: per set int64 N, class ids.
+        masks: per set bool N, true where there is a label; a sample without any gets the prior.
+    """
+    joint = model.prior.log().expand(len(labels[0]), -1).clone()
+    for logs, given, mask in zip(model.confusion.clamp(min=SMALLEST).log(), labels, masks, strict=True):
+        joint += logs.T[given.cpu()] * mask.cpu()[:, None]
+    return joint.softmax(dim=1)
+
+
 def _indicators(labels: Tensor, mask: Tensor, classes: int) -> Tensor:
     """N×K, 1 at each sample's label; a row of zeros where it is missing."""
     hot = torch.nn.functional.one_hot(labels.cpu(), classes)

@@ -82,7 +82,7 @@ def audit(source: Source) -> Markup:
         summary = summarise(source.manifest)
     except UserError as error:
         return note(f"{source.remark} It cannot be read: {error}")
-    parts = [note(source.remark), _samples(summary), _sets(source.manifest, summary)]
+    parts = [note(source.remark), samples_table(summary), _sets(source.manifest, summary)]
     for task, described in source.manifest.header.tasks.items():
         names = [name for name, each in source.manifest.header.label_sets.items() if each.task == task]
         if described.kind == "categorical" and names:
@@ -108,7 +108,8 @@ def audit(source: Source) -> Markup:
     return joined(*parts)
 
 
-def _samples(summary: Summary) -> Markup:
+def samples_table(summary: Summary) -> Markup:
+    """Samples by split and status."""
     rows: list[list[Content]] = [
         [split, sum(statuses.values()), ", ".join(f"{status} {count:,}" for status, count in statuses.items())]
         for split, statuses in summary.samples.items()

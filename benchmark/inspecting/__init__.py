@@ -1,0 +1,1 @@
+"""The audit of a manifest's labels: agreement, estimated noise, the most suspicious samples."""

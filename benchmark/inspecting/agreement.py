@@ -1,0 +1,64 @@
+"""How far annotators agree beyond chance: Cohen's κ of two, Fleiss' κ of several, and their confusions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def confusion(rows: Array, columns: Array, classes: int) -> Array:
+    """K×K counts of the samples with the row's class in one set and the column's in the other.
+
+    Args:
+        rows: class ids N of one set.
+        columns: class ids N of the other.
+        classes: K.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    if not len(rows):
+        return np.zeros((classes, classes), np.int64)
+    return np.asarray(confusion_matrix(rows, columns, labels=np.arange(classes)))
+
+
+def cohen_kappa(first: Array, second: Array, classes: int) -> float | None:
+    """Cohen's κ of two annotators' class ids N: 1 for full agreement, 0 for that of chance (Cohen 1960).
+
+    None where it is not defined: no common sample, or both gave one and the same class to all.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    used = np.union1d(first, second)
+    if len(used) < 2:
+        return None
+    return float(cohen_kappa_score(first, second, labels=np.arange(classes)))
+
+
+def fleiss_kappa(counts: Array) -> float | None:
+    """Fleiss' κ of several annotators: (P̄ − P̄ₑ) / (1 − P̄ₑ) (Fleiss, Psychological Bulletin 76, 1971).
+
+    P_i = (Σ_j n_ij² − n) / (n (n − 1)) is a sample's share of agreeing pairs, P̄ its mean, P̄ₑ = Σ_j p_j² with p_j a
+    class's share of all labels.
+
+    Args:
+        counts: N×K, how many annotators gave a sample a class; each row sums to the same n of at least 2.
+
+    Returns:
+        None where it is not defined: no sample, or one class only.
+
+    Raises:
+        ValueError: samples have different numbers of labels, or fewer than 2.
+    """
+    if not len(counts):
+        return None
+    raters = counts.sum(axis=1)
+    if (raters != raters[0]).any() or raters[0] < 2:
+        raise ValueError("Fleiss' κ needs the same number of labels, at least 2, on every sample")
+    each = ((counts.astype(np.float64) ** 2).sum(axis=1) - raters[0]) / (raters[0] * (raters[0] - 1))
+    expected = float(((counts.sum(axis=0) / counts.sum()) ** 2).sum())
+    if expected >= 1:
+        return None
+    return (float(each.mean()) - expected) / (1 - expected)

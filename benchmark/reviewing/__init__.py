@@ -1,0 +1,1 @@
+"""Reviewing labels by hand: a local page, a file of decisions, and a label set made of them."""
