@@ -15,7 +15,7 @@ help:
 	@echo "              (make demo-digits and make demo-faces are its halves; the faces go to demo/)"
 	@echo "make perf     speed and memory, measured, into docs/performance.md (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
-	@echo "make lint     ruff, ruff format --check, mypy"
+	@echo "make lint     ruff, ruff format --check, mypy, the direction of imports, dead code"
 	@echo "make install  a virtual environment in $(VENV) with the package, editable, and its test tools"
 	@echo "make clean    remove what the other targets made, but not runs/, datasets/ and manifests"
 
@@ -77,6 +77,8 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=.typing $(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

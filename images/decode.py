@@ -131,18 +131,6 @@ def to_pixels(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
     return np.array(image)
 
 
-def resized(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Decoded pixels (n×h×w×3) as n×size×size×3; the very same array where they fit."""
-    from PIL import Image
-
-    if pixels.shape[1:3] == (size, size):
-        return pixels
-    result = np.empty((len(pixels), size, size, 3), dtype=np.uint8)
-    for index, picture in enumerate(pixels):
-        result[index] = to_pixels(Image.fromarray(picture), size)
-    return result
-
-
 @functools.cache
 def _silence() -> None:
     """Keep Pillow's warnings off the terminal: what they are about is harmless here, or ends as `UnreadableImage`."""

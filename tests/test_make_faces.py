@@ -30,9 +30,11 @@ from noisyfer.relabel.drawn.layouts import LAYOUTS, align
 from noisyfer.relabel.drawn.make import FacesOptions, make_faces
 from noisyfer.relabel.drawn.shape import Build, landmarks, shape_face
 from noisyfer.relabel.drawn.state import ACTIONS, CLASSES, EMOTIONS, State, state_of
-from noisyfer.relabel.drawn.worlds import AFFECTNET, RAF, WORLDS, World, draw_sample, sample_state
+from noisyfer.relabel.drawn.worlds import AFFECTNET, RAF, World, draw_sample, sample_state
 from noisyfer.relabel.sources import EXPRESSIONS, SOURCES
 from PIL import Image
+
+WORLDS = {world.name: world for world in (RAF, AFFECTNET)}
 
 N = 8
 PLACES = {  # written out once more: the documented positions

@@ -156,7 +156,6 @@ AFFECTNET = World(
     HURRIED,
     unnamed=(0.02, 0.02, 0.02),
 )
-WORLDS = {world.name: world for world in (RAF, AFFECTNET)}
 
 
 def sample_state(world: World, seed: int, split: str, index: int) -> tuple[State | None, int]:
