@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .benchmark.aggregate import Aggregated
     from .manifest import Manifest
     from .relabel.convert import Converted
     from .relabel.drawn.make import Made
@@ -156,6 +157,51 @@ def relabel(
         again=again,
         stop=stop,
         progress=progress,
+    )
+
+
+def aggregate(
+    manifest: Manifest | Place,
+    method: str,
+    *,
+    task: str | None = None,
+    labels: Names = (),
+    name: str | None = None,
+    probs: str | None = None,
+    seed: int = 0,
+    out: Place | None = None,
+    overwrite: bool = False,
+) -> Aggregated:
+    """Make one label set of several annotators', as one more in a new manifest.
+
+    Args:
+        manifest: the manifest, or its path.
+        method: `majority`, `dawid-skene`, `glad`, `mace`, `crowdlab`; for valence and arousal `mean`, `median`,
+            `weighted`.
+        task: the task; None for the only one with several noisy label sets.
+        labels: the label sets; empty for all noisy ones of the task.
+        name: the new annotator; None for the method's name.
+        probs: for `crowdlab`, the label set whose class probabilities are the model's.
+        seed: of ties.
+        out: the new manifest; None for `<manifest>_with_<name>.parquet`.
+        overwrite: replace what is there.
+
+    Raises:
+        UserError: an unknown name, sets that do not fit, a package that is missing, or an output that exists.
+    """
+    from .benchmark.aggregate import aggregate
+    from .core.names import comma_list
+
+    return aggregate(
+        manifest,
+        method,
+        task=task,
+        labels=comma_list(labels),
+        name=name,
+        probs=probs,
+        seed=seed,
+        out=out,
+        overwrite=overwrite,
     )
 
 

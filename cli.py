@@ -12,6 +12,7 @@ import click
 
 from . import __version__
 from .commands import (
+    aggregate,
     bench,
     convert,
     doctor,
@@ -66,6 +67,7 @@ for _module in (
     relabel,
     import_labels,
     export_labels,
+    aggregate,
     bench,
     predict,
     export,

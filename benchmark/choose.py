@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.schema import LabelSet
+from ..core.schema import NOISY_KINDS, TRUTH_ANNOTATORS, LabelSet
 from ..core.streams import rng
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, LabelSetSpec
 from .noise import majority_vote
-
-TRUTH_ANNOTATORS = ("clean", "human")
-NOISY_KINDS = ("synthetic", "model", "imported")
 
 
 @dataclass(frozen=True)
