@@ -45,7 +45,7 @@ class Given:
     @property
     def labelled(self) -> Array:
         """N, true where any set has a label."""
-        return np.logical_or.reduce(self.present)
+        return np.asarray(self.present.any(axis=0))
 
 
 @dataclass(frozen=True)
