@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import Run, bench, convert, export, inspect, make_faces, open, predict, relabel, sweep
+    from .api import Run, aggregate, bench, convert, export, inspect, make_faces, open, predict, relabel, sweep
     from .benchmark.cifar import make_cifar
     from .manifest import Manifest
     from .relabel.exporting import export_labels
@@ -25,6 +25,7 @@ __all__ = [
     "Manifest",
     "ManifestDataset",
     "Run",
+    "aggregate",
     "bench",
     "convert",
     "export",

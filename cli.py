@@ -12,6 +12,7 @@ import click
 
 from . import __version__
 from .commands import (
+    aggregate,
     bench,
     convert,
     doctor,
@@ -69,6 +70,7 @@ for _module in (
     relabel,
     import_labels,
     export_labels,
+    aggregate,
     bench,
     sweep,
     predict,

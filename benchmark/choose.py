@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.schema import LabelSet
+from ..core.schema import NOISY_KINDS, TRUTH_ANNOTATORS, LabelSet
 from ..core.streams import rng
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, LabelSetSpec
 from .holdout import HOLDOUT
 from .noise import majority_vote
-
-TRUTH_ANNOTATORS = ("clean", "human", HOLDOUT)
-"""Whose labels a task is scored against, the first that there is; the last in the manifests of a search only."""
-NOISY_KINDS = ("synthetic", "model", "imported")
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], l
     truth = {}
     for task in tasks:
         by_annotator = _by_annotator(manifest, task)
-        name = next((by_annotator[each] for each in TRUTH_ANNOTATORS if each in by_annotator), None)
+        name = next((by_annotator[each] for each in (*TRUTH_ANNOTATORS, HOLDOUT) if each in by_annotator), None)
         if name is not None:
             truth[task] = name
     if not truth:
@@ -140,7 +136,7 @@ def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], l
 
 def _no_truth(manifest: Manifest, task: str) -> str:
     return (
-        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS[:2])} to score against; there are: "
+        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; there are: "
         f"{', '.join(_by_annotator(manifest, task).values())}"
     )
 

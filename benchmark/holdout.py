@@ -15,7 +15,7 @@ from ..core.streams import rng
 from ..manifest import Labels, Manifest, write_manifest
 
 HOLDOUT = "holdout"
-"""The annotator of noisy labels that runs are scored against."""
+"""The annotator of the noisy labels that a search is scored against; in its own manifests only."""
 
 
 def make_holdout(manifest: Manifest, names: Sequence[str], share: float, seed: int, out: Path) -> Manifest:

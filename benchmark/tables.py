@@ -9,10 +9,10 @@ from typing import Any
 
 from ..core.config import options
 from ..core.errors import UserError, look_up
+from ..core.schema import NOISY_KINDS
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from .bench import check_request, dataset_root, plan_bench, runs_folder
-from .choose import NOISY_KINDS
 from .cifar import make_cifar
 from .protocols import find_protocol, protocol_labels
 from .run import Plan

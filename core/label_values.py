@@ -26,7 +26,8 @@ def converted(what: str, values: Any, kind: pa.DataType) -> pa.Array:
     if isinstance(values, np.ndarray) and values.ndim > 1:
         values = list(values)
     try:
-        return pa.array(values, from_pandas=True).cast(kind)
+        # pa.array would take an Arrow array apart, value by value
+        return (values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)).cast(kind)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise ManifestError(f"{what} cannot be stored as {kind}: {first_line(error)}.") from error
 

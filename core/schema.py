@@ -21,6 +21,9 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 METADATA_KEY = b"noisyfer"
 KINDS = ("human", "model", "synthetic", "aggregate", "imported")
+NOISY_KINDS = ("synthetic", "model", "imported")
+TRUTH_ANNOTATORS = ("clean", "human")
+"""Whose labels others are scored against, the first that there is."""
 SPLITS = ("train", "val", "test")
 STATUS_OK = "ok"
 REQUIRED = ("id", "split", "image", "status")
