@@ -66,6 +66,7 @@ perf: $(STAMP)
 	$(BIN)/python perf/relabel.py --json $(RESULTS)/relabel.json
 	$(BIN)/python perf/relabel_memory.py --json $(RESULTS)/relabel-memory.json
 	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS) --json $(RESULTS)/detection.json)
+	$(BIN)/python perf/aggregate.py --json $(RESULTS)/aggregate.json
 	$(BIN)/python perf/help.py --json $(RESULTS)/help.json
 	$(BIN)/python perf/report.py $(RESULTS)
 
