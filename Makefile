@@ -8,7 +8,7 @@ FACES ?= 1200
 FACE_EPOCHS ?= 15
 RESULTS := perf-results
 
-.PHONY: install demo demo-digits demo-faces perf test lint clean help
+.PHONY: install demo demo-digits demo-faces perf test lint docs clean help
 
 help:
 	@echo "make demo     noisy digits and relabelled drawn faces: methods, tables and pictures, in minutes"
@@ -16,6 +16,7 @@ help:
 	@echo "make perf     speed and memory, measured, into docs/performance.md (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
 	@echo "make lint     ruff, ruff format --check, mypy, the direction of imports, dead code"
+	@echo "make docs     the documentation as pages, into build/site"
 	@echo "make install  a virtual environment in $(VENV) with the package, editable, and its test tools"
 	@echo "make clean    remove what the other targets made, but not runs/, datasets/ and manifests"
 
@@ -66,6 +67,7 @@ perf: $(STAMP)
 	$(BIN)/python perf/relabel.py --json $(RESULTS)/relabel.json
 	$(BIN)/python perf/relabel_memory.py --json $(RESULTS)/relabel-memory.json
 	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS) --json $(RESULTS)/detection.json)
+	$(BIN)/python perf/aggregate.py --json $(RESULTS)/aggregate.json
 	$(BIN)/python perf/help.py --json $(RESULTS)/help.json
 	$(BIN)/python perf/report.py $(RESULTS)
 
@@ -79,6 +81,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	PYTHONPATH=.typing $(BIN)/lint-imports --no-cache
 	$(BIN)/vulture
+
+docs: $(STAMP)
+	PYTHONPATH=.typing NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

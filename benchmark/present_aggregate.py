@@ -21,7 +21,8 @@ def print_aggregated(found: Aggregated) -> None:
     """Print each parent with its reliability and scores, then the new set, and what the user should know."""
     shown = [key for key in _SCORES if any(key in entry.scores for entry in (*found.parents, found.result))]
     against = f", scored against {found.truth}" if shown else ""
-    table = Table(title=escape(f"{found.method}, {found.samples:,} samples{against}"), title_justify="left")
+    say(f"{found.method}, {found.samples:,} samples{against}")
+    table = Table()
     table.add_column("label set")
     for heading in ("labels", found.measure, *(_SCORES[key][0] for key in shown)):
         table.add_column(heading, justify="right")

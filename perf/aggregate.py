@@ -38,7 +38,7 @@ SLOW = ("glad",)
 
 
 def write(path: Path, rows: int, annotators: int) -> Manifest:
-    """A manifest of the truth, so many annotators of classes and of valence and arousal, and a model's opinion."""
+    """A manifest of the truth, so many annotators of classes and of valence and arousal, and a model's outputs."""
     draw = np.random.default_rng(0)
     truth = draw.integers(0, CLASSES, rows).astype(np.int16)
     feeling = draw.uniform(-1, 1, (rows, 2)).astype(np.float32)

@@ -216,6 +216,13 @@ def test_dawid_skene_is_crowd_kits_and_tells_confusions(monkeypatch: pytest.Monk
     np.testing.assert_allclose(found.reliability, [1 - rate for rate in RATES], atol=0.05)
 
 
+def test_two_sets_are_too_few_for_dawid_and_skene_and_it_says_so(path: Path) -> None:
+    manifest = crowd(path, 100)
+    found = aggregate(manifest, "dawid-skene", labels=CROWD[:2])
+    assert "Two label sets do not determine" in found.notes[0]
+    assert not aggregate(manifest, "dawid-skene", labels=CROWD, out=path.with_name("three.parquet")).notes
+
+
 def test_mace_does_not_depend_on_how_classes_come_along() -> None:
     pytest.importorskip("crowdkit")
     truth, labels, present = simulated(150)
