@@ -120,9 +120,12 @@ def alone(way: str, file: Path, annotators: int) -> dict[str, Any]:
 @click.option("--rows", default=1_000_000, show_default=True)
 @click.option("--slow-rows", default=10_000, show_default=True, help="Samples for ways that need hours for all.")
 @click.option("--annotators", default=5, show_default=True)
+@click.option("--ways", default=",".join(WAYS), help="Only these ways, with commas between them.  [default: all]")
 @click.option("--alone", "inner", nargs=2, hidden=True, help="WAY FILE: run one way in this process.")
 @json_option
-def main(rows: int, slow_rows: int, annotators: int, inner: tuple[str, str] | None, json_file: Path | None) -> None:
+def main(
+    rows: int, slow_rows: int, annotators: int, ways: str, inner: tuple[str, str] | None, json_file: Path | None
+) -> None:
     """Print seconds and peak memory of each way."""
     if inner:
         print(json.dumps(alone(inner[0], Path(inner[1]), annotators)))
@@ -133,12 +136,12 @@ def main(rows: int, slow_rows: int, annotators: int, inner: tuple[str, str] | No
         for count in {rows, min(slow_rows, rows)}:
             files[count] = Path(name) / f"{count}.parquet"
             write(files[count], count, annotators)
-        for way, text in WAYS.items():
+        for way in ways.split(","):
             count = min(slow_rows, rows) if way in SLOW else rows
             found = in_own_process(__file__, "--annotators", str(annotators), "--alone", way, str(files[count]))
             lines.append(
                 [
-                    text,
+                    WAYS[way],
                     count,
                     f"{found['seconds']:,.1f}",
                     f"{found['processor']:,.1f}",
