@@ -86,13 +86,14 @@ class WeightsAndBiases:
     def __init__(self, folder: Path, epochs_done: int, options: Mapping[str, Any]) -> None:
         import wandb
 
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             dir=str(folder),
             id=folder.name,
             name=folder.name,
             resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=mode,
             config=dict(options),
             settings=wandb.Settings(console="off", silent=True),
         )
