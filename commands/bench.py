@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ..core.names import comma_list, number_ranges
+from ..core.names import comma_list
 from ..core.terminal import say
 from .common import Settings, sentences
-from .run_options import announce, check_jobs, learning_options, place_options
+from .run_options import announce, check_jobs, learning_options, place_options, seed_list
 
 
 @click.command("bench")
@@ -165,7 +165,7 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
     from ..training.parallel import check_strategy
 
     check_strategy(request.strategy)
-    chosen = number_ranges(seeds or "0")
+    chosen = seed_list(seeds or "0")
     check_jobs(jobs)
     runs = plan_table(
         table,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.errors import UserError
+from ..core.names import number_ranges
 from ..core.terminal import say
 
 if TYPE_CHECKING:
@@ -70,6 +72,14 @@ def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) ->
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def seed_list(text: str) -> list[int]:
+    """The seeds of `--seeds`, such as 0,1,2 or 0-2."""
+    try:
+        return number_ranges(text)
+    except UserError as error:
+        raise click.BadParameter(str(error), param_hint="--seeds") from error
 
 
 def check_jobs(jobs: int) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import UserError
-from ..core.names import comma_list, number_ranges
+from ..core.names import comma_list
 from ..core.terminal import say
 from .common import Settings, print_json, sentences
 from .config_file import read_config
-from .run_options import announce, check_jobs, learning_options, place_options
+from .run_options import announce, check_jobs, learning_options, place_options, seed_list
 
 if TYPE_CHECKING:
     from ..benchmark.search import Trial
@@ -108,10 +108,10 @@ def command(
     common |= {"root": dataset_root(opened, data), "loggers": comma_list(loggers)}
     chosen = comma_list(labels)
     if search:
-        _search(opened, comma_list(methods), values, number_ranges(seeds), search, jobs, chosen, common, as_json)
+        _search(opened, comma_list(methods), values, seed_list(seeds), search, jobs, chosen, common, as_json)
         return
     _refuse_ranges(values)
-    runs = _planned(opened, comma_list(methods), values, number_ranges(seeds), {**common, "labels": chosen})
+    runs = _planned(opened, comma_list(methods), values, seed_list(seeds), {**common, "labels": chosen})
     _sweep(runs, _request(context), protocol, jobs, again, list_only=list_only, as_json=as_json)
 
 
