@@ -14,7 +14,7 @@ from cifar_files import tiny_cifar, write_python
 from noisyfer.cli import main
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "data_manifests" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "data_manifests" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(sh|python)( no-test)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -57,7 +57,9 @@ def run_in(folder: Path, block: Block) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(block.tested for block in blocks(page))], ids=lambda page: page.name
+    "page",
+    [page for page in PAGES if any(block.tested for block in blocks(page))],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_the_blocks_of_a_page_run_one_after_another(page: Path, tmp_path: Path) -> None:
     write_python(tmp_path / "data" / "cifar10", tiny_cifar(per_batch=20, test=20))
