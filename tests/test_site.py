@@ -1,4 +1,4 @@
-"""The documents as a site: it builds strictly, has every page, shows every block, and asks no other host for anything."""
+"""The documents as a site: it builds strictly, has every page and block, and asks no other host for anything."""
 
 from __future__ import annotations
 
