@@ -7,27 +7,20 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol
 
 from ..core.config import differences
 from ..core.errors import Stopped, UserError
-from ..core.files import locked, read_json, remove_leftovers, remove_unfinished, write_json
+from ..core.files import locked, read_json, remove_unfinished, write_json
 from ..core.schema import STATUS_OK
+from ..core.store import DiskStore, open_store
 from ..manifest import Manifest, write_manifest
-from .pipeline import Labeller, Outcome
+from .local import LocalEngine
 from .plan import Job
-from .rows import faces_table, table
 from .shards import ShardFolder, Sidecar
-from .sources import Sample
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-T = TypeVar("T")
+from .work import NAMED_FAILURES, Engine
 
 SINGLE_FILE_ROWS = 1_000_000
 """Manifests of more rows are written as a folder of shards."""
@@ -35,8 +28,6 @@ SINGLE_FILE_ROWS = 1_000_000
 EARLY_ROWS = 1_000
 EARLY_SHARE = 0.95
 """After so many rows a job stops where nearly all have failed: the images are somewhere else."""
-
-NAMED_FAILURES = 5
 
 
 class Watcher(Protocol):
@@ -77,18 +68,39 @@ class Report:
 
 @dataclass
 class _Tally:
-    """Sums over shards."""
+    """Sums over shards, and the notes of an engine at work; see `work.Notes`."""
 
+    job: Job
+    folder: ShardFolder
+    watcher: Watcher | None
     rows: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     clipped: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    first: list[tuple[int, tuple[str, str, str]]] = field(default_factory=list)
+    under_way: int = 0
 
-    def add(self, sidecar: Sidecar) -> None:
+    def add(self, number: int, sidecar: Sidecar) -> None:
+        """Count a shard; in whatever order they come, the first failures are those of the first shards."""
         self.rows += sidecar.rows
         self.statuses.update(sidecar.statuses)
         self.clipped.update(sidecar.clipped)
-        self.failures = [*self.failures, *sidecar.failures][:NAMED_FAILURES]
+        told = [*self.first, *((number, failure) for failure in sidecar.failures)]
+        self.first = sorted(told, key=lambda entry: entry[0])[:NAMED_FAILURES]
+
+    def labelled(self, rows: int) -> None:
+        self.under_way += rows
+        if self.watcher is not None:
+            self.watcher.progress(self.rows + self.under_way, self.statuses)
+
+    def written(self, number: int, sidecar: Sidecar) -> None:
+        self.add(number, sidecar)
+        self.under_way -= sidecar.rows
+        if self.rows >= EARLY_ROWS and self.failed_share > max(EARLY_SHARE, self.job.options.max_failed):
+            _refuse_failures(self)
+
+    @property
+    def failures(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple(failure for _, failure in self.first)
 
     @property
     def failed_share(self) -> float:
@@ -96,7 +108,12 @@ class _Tally:
 
 
 def run_job(
-    job: Job, watcher: Watcher | None = None, *, again: bool = False, stop: threading.Event | None = None
+    job: Job,
+    watcher: Watcher | None = None,
+    *,
+    again: bool = False,
+    stop: threading.Event | None = None,
+    engine: Engine | None = None,
 ) -> Report:
     """Run a job to its end, from what earlier processes finished of it.
 
@@ -105,12 +122,13 @@ def run_job(
         watcher: is told how it goes.
         again: start over, also where the manifest is there.
         stop: when set, the shard in hand is finished and `Stopped` raised.
+        engine: who labels; None for this process. The table is the same, and one goes on where another was stopped.
 
     Raises:
         Stopped: on `stop`.
         UserError: too many rows failed, another process or configuration is at work there, the disk is full.
     """
-    folder = ShardFolder(job.parts, job.faces)
+    folder = ShardFolder(open_store(job.place), None if job.faces is None else DiskStore(job.faces))
     remove_unfinished(job.parts)
     # a job under way comes first: it may have been killed just after it wrote the manifest
     if not again and not folder.under_way() and (finished := _finished(job)) is not None:
@@ -121,27 +139,36 @@ def run_job(
             folder.clear()
             job.record.unlink(missing_ok=True)
         elif not folder.under_way() and (finished := _finished(job)) is not None:  # by another process, meanwhile
-            folder.remove()
+            _tidy(job, folder)
             return finished
         folder.start(job.config, job.fingerprint)
-        if job.faces is not None and job.faces.is_dir():
-            remove_leftovers(job.faces)
         done = folder.finished()
-        tally = _Tally()
-        for sidecar in done.values():
-            tally.add(sidecar)
+        tally = _Tally(job, folder, watcher)
+        for number, sidecar in done.items():
+            tally.add(number, sidecar)
         if watcher is not None:
             watcher.started(tally.rows)
             threading.Thread(target=_count, args=(job, watcher), daemon=True).start()
         began, before = time.perf_counter(), tally.rows
-        count = _label(job, folder, done, tally, watcher, stop or threading.Event())
+        count = (engine or LocalEngine()).label(job, folder, done, tally, stop or threading.Event())
         seconds = time.perf_counter() - began
-        _refuse_failures(job, folder, tally)
+        if count is None:
+            raise Stopped(
+                f"Stopped after {tally.rows:,} rows, which are kept in {folder.store.where}. To go on, run the same "
+                "command again."
+            )
+        _refuse_failures(tally)
         manifest = write_manifest(job.out, job.header, folder.tables(count), folder=tally.rows > SINGLE_FILE_ROWS)
         counts = {"statuses": dict(tally.statuses), "failures": tally.failures, "clipped": dict(tally.clipped)}
         write_json(job.record, {"config": job.config, "sha256": manifest.fingerprint, **counts})
-        folder.remove()
-    return Report(manifest, tally.statuses, tuple(tally.failures), tally.clipped, tally.rows - before, seconds)
+        _tidy(job, folder)
+    return Report(manifest, tally.statuses, tally.failures, tally.clipped, tally.rows - before, seconds)
+
+
+def _tidy(job: Job, folder: ShardFolder) -> None:
+    """Delete the shards, and the folder of the lock where they are elsewhere."""
+    folder.remove()
+    DiskStore(job.parts).remove()
 
 
 def _finished(job: Job) -> Report | None:
@@ -166,111 +193,25 @@ def _finished(job: Job) -> Report | None:
     return Report(manifest, record["statuses"], failures, record["clipped"], 0, 0.0, finished_before=True)
 
 
-def _label(
-    job: Job,
-    folder: ShardFolder,
-    done: Mapping[int, Sidecar],
-    tally: _Tally,
-    watcher: Watcher | None,
-    stop: threading.Event,
-) -> int:
-    """Label the shards that are missing; returns the number of all shards."""
-    options, source = job.options, job.source
-    total, rows_under_way, stopped = 0, 0, False
-
-    def batches() -> Iterator[tuple[tuple[int, bool], Sequence[Sample]]]:
-        nonlocal total, stopped
-        for number, shard in enumerate(_batched(_samples(job), options.shard_rows)):
-            if stop.is_set():
-                stopped = True
-                return
-            total = number + 1
-            if number in done:
-                continue
-            parts = list(_batched(shard, options.batch))
-            for index, part in enumerate(parts):
-                yield (number, index == len(parts) - 1), part
-
-    with (
-        Labeller(
-            source.root,
-            job.teachers,
-            whole=options.whole,
-            kept_size=options.kept_size,
-            workers=options.workers,
-            device=options.device,
-        ) as labeller,
-        ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
-    ):
-        writing: Future[Sidecar] | None = None
-        gathered: list[Outcome] = []
-
-        def settle() -> None:
-            nonlocal writing, rows_under_way
-            if writing is not None:
-                sidecar, writing = writing.result(), None
-                tally.add(sidecar)
-                rows_under_way -= sidecar.rows
-                if tally.rows >= EARLY_ROWS and tally.failed_share > max(EARLY_SHARE, options.max_failed):
-                    _refuse_failures(job, folder, tally)
-
-        for (number, last), outcomes in labeller.label(batches()):
-            gathered += outcomes
-            rows_under_way += len(outcomes)
-            if last:
-                settle()
-                writing = writer.submit(_write, job, folder, number, gathered)
-                gathered = []
-            if watcher is not None:
-                watcher.progress(tally.rows + rows_under_way, tally.statuses)
-        settle()
-    if stopped:
-        raise Stopped(
-            f"Stopped after {tally.rows:,} rows, which are kept in {job.parts}. To go on, run the same command again."
-        )
-    return total
-
-
-def _write(job: Job, folder: ShardFolder, number: int, outcomes: Sequence[Outcome]) -> Sidecar:
-    faces: pa.Table | None = None
-    images: list[str | None] = [None] * len(outcomes)
-    if job.faces is not None:
-        faces, images = faces_table(outcomes, job.options.kept_size, f"part-{number:06d}.parquet")
-    rows, clipped = table(job.header, job.sets, outcomes, images)
-    failed = [outcome for outcome in outcomes if outcome.status != STATUS_OK]
-    facts = {
-        "statuses": dict(Counter(outcome.status for outcome in outcomes)),
-        "failures": [(each.sample.id, each.status, each.detail or "") for each in failed[:NAMED_FAILURES]],
-        "clipped": clipped,
-    }
-    return folder.write(number, rows, faces, facts)
-
-
-def _refuse_failures(job: Job, folder: ShardFolder, tally: _Tally) -> None:
+def _refuse_failures(tally: _Tally) -> None:
     """Raise where more rows failed than may; the shards that are mostly failures are made again next time.
 
     Raises:
         UserError: with the first failures.
     """
-    allowed = job.options.max_failed
+    allowed = tally.job.options.max_failed
     if tally.failed_share <= allowed:
         return
-    for number, sidecar in folder.finished().items():
+    for number, sidecar in tally.folder.finished().items():
         if 1 - sidecar.statuses.get(STATUS_OK, 0) / sidecar.rows > allowed:
-            folder.drop([number])
+            tally.folder.drop([number])
     counts = ", ".join(f"{status} {count:,}" for status, count in tally.statuses.most_common())
     first = "; ".join(f"{name}: {status}, {detail}" for name, status, detail in tally.failures)
     raise UserError(
         f"{tally.failed_share:.0%} of {tally.rows:,} rows failed, more than the {allowed:.0%} allowed ({counts}). The "
-        f"first: {first}. Mend the dataset under {job.source.root} and run the same command again, or allow more with "
-        "--max-failed."
+        f"first: {first}. Mend the dataset under {tally.job.source.root} and run the same command again, or allow more "
+        "with --max-failed."
     )
-
-
-def _samples(job: Job) -> Iterator[Sample]:
-    options = job.options
-    chosen = (sample for sample in job.source.samples() if options.split in (None, sample.split))
-    return islice(chosen, options.limit or None)
 
 
 def _count(job: Job, watcher: Watcher) -> None:
@@ -278,9 +219,3 @@ def _count(job: Job, watcher: Watcher) -> None:
     with contextlib.suppress(UserError, OSError):  # the job itself meets the same error, and reports it
         rows, limit = job.source.rows(job.options.split), job.options.limit
         watcher.counted(min(rows, limit) if limit else rows)
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    iterator = iter(items)
-    while part := tuple(islice(iterator, size)):
-        yield part

@@ -38,6 +38,8 @@ class JobOptions:
     device: str = "cpu"
     """where faces are detected: `cpu` or `cuda`"""
     max_failed: float = option(0.5, "share of rows that may fail", low=0, high=1)
+    parts: str | None = None
+    """the URL below which shards under way are kept, such as `s3://bucket/folder`; None for beside the manifest"""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,13 @@ class Job:
 
     @property
     def parts(self) -> Path:
-        """The folder of the job under way."""
+        """The folder of the job under way: its lock, and its shards where they have no other place."""
         return self.out.with_name(f"{self.out.name}.parts")
+
+    @property
+    def place(self) -> Path | str:
+        """Where the shards under way are: `parts`, or a folder of the same name under a URL."""
+        return f"{self.options.parts.rstrip('/')}/{self.parts.name}" if self.options.parts else self.parts
 
 
 def open_source(name: str, root: Path | None, options: SourceOptions | None = None) -> Source:
