@@ -68,6 +68,10 @@ def relabel(
     again: bool = False,
     progress: bool = True,
     stop: threading.Event | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    actors: int = 0,
+    parts: str | None = None,
 ) -> Report:
     """Label a dataset by teachers, as a manifest; the same call again goes on where an earlier one stopped.
 
@@ -91,45 +95,52 @@ def relabel(
         device: `cpu`, `cuda` or `auto`.
         again: start over.
         progress: show how it goes.
-        stop: when set, the shard in hand is finished and `Stopped` raised.
+        stop: when set, the shard in hand is finished and `Stopped` raised; on a cluster those in hand are given up.
+        engine: `local`, or `ray` for a cluster; the table is the same, and one goes on where the other was stopped.
+        address: of the cluster, HOST:PORT; None for `RAY_ADDRESS`, or processes of this machine.
+        actors: labelling processes on the cluster at most; 0 for as many as it holds.
+        parts: the URL below which shards under way are kept, such as `s3://bucket/folder`; None for beside the
+            manifest.
 
     Returns:
         The report; its `manifest` is open.
 
     Raises:
-        UserError: an unknown source, a file that is no teacher, too many failures, a place that cannot be written.
+        UserError: an unknown source, a file that is no teacher, too many failures, a place that cannot be written,
+            no cluster.
     """
+    from ..relabel.engines import open_engine
     from ..relabel.label import label
     from ..relabel.plan import JobOptions
     from ..relabel.sources import SourceOptions
-    from ..relabel.teachers import load_teacher
-    from ..training.device import choose_device
 
-    chosen = choose_device(device)
-    options = JobOptions(
-        split=split,
-        limit=limit,
-        probs=probs,
-        whole=whole,
-        kept_size=face_size if save_faces else 0,
-        batch=batch,
-        shard_rows=shard_rows,
-        workers=workers,
-        device=chosen,
-        max_failed=max_failed,
-    )
     models = [model] if isinstance(model, (str, Path)) else list(model)
-    return label(
-        source,
-        [load_teacher(str(each), chosen) for each in models],
-        root=as_path(root),
-        out=as_path(out),
-        about=SourceOptions(contempt=contempt, labels=as_path(labels)),
-        options=options,
-        again=again,
-        stop=stop,
-        progress=progress,
-    )
+    with open_engine(engine, [str(each) for each in models], device, address=address, actors=actors) as opened:
+        options = JobOptions(
+            split=split,
+            limit=limit,
+            probs=probs,
+            whole=whole,
+            kept_size=face_size if save_faces else 0,
+            batch=batch,
+            shard_rows=shard_rows,
+            workers=workers,
+            device=opened.device,
+            max_failed=max_failed,
+            parts=parts,
+        )
+        return label(
+            source,
+            opened.teachers,
+            root=as_path(root),
+            out=as_path(out),
+            about=SourceOptions(contempt=contempt, labels=as_path(labels)),
+            options=options,
+            again=again,
+            stop=stop,
+            progress=progress,
+            engine=opened.engine,
+        )
 
 
 def aggregate(

@@ -50,6 +50,25 @@ from .common import sentences
 @click.option("--workers", default=2, show_default=True, help="Threads that decode.")
 @click.option("--max-failed", default=0.5, show_default=True, help="Share of rows that may fail.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="This process, or Ray (pip install 'noisyfer[ray]'); the table is the same.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Ray's head node, or 'auto' for the cluster on this machine.  [default: $RAY_ADDRESS, else processes of this "
+    "machine]",
+)
+@click.option("--actors", default=0, metavar="N", help="Labelling processes of Ray at most; 0 for as many as fit.")
+@click.option(
+    "--parts",
+    metavar="URL",
+    help="Where shards under way are kept, such as s3://bucket/folder.  [default: beside the manifest]",
+)
 @click.option("--again", is_flag=True, help="Start over where a job is finished or under way.")
 @sentences
 def command(
@@ -70,6 +89,10 @@ def command(
     workers: int,
     max_failed: float,
     device: str,
+    engine: str,
+    address: str | None,
+    actors: int,
+    parts: str | None,
     again: bool,
 ) -> None:
     """Label a dataset by pretrained models, as a manifest.
@@ -82,12 +105,14 @@ def command(
       noisyfer relabel --source affectnet --model raf.ckpt
       noisyfer relabel --source folder --root photos --model raf.ckpt --model emotions.onnx
       noisyfer relabel --source manifest:data_manifests/affectnet_by_raf.parquet --model b.ckpt
+      noisyfer relabel --source affectnet --model raf.ckpt --engine ray --address 10.0.0.1:6379
     """
     from .. import api
     from ..relabel.present import print_report
     from .stopping import stopping
 
-    with stopping("finishing the shard in hand") as stop:
+    hand = "finishing the shard in hand" if engine == "local" else "giving up the shards in the workers' hands"
+    with stopping(hand) as stop:
         report = api.relabel(
             source,
             models,
@@ -106,6 +131,10 @@ def command(
             workers=workers,
             max_failed=max_failed,
             device=device,
+            engine=engine,
+            address=address,
+            actors=actors,
+            parts=parts,
             again=again,
             stop=stop,
         )

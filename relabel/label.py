@@ -12,6 +12,7 @@ from .job import Report, run_job
 from .plan import MANIFESTS, JobOptions, open_source, plan_job
 from .sources import SourceOptions
 from .teachers import Teacher, load_teacher
+from .work import Engine
 
 
 def label(
@@ -25,6 +26,7 @@ def label(
     again: bool = False,
     stop: threading.Event | None = None,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> Report:
     """Label a source by teachers, with a progress bar.
 
@@ -38,6 +40,7 @@ def label(
         again: start over.
         stop: when set, the shard in hand is finished and `Stopped` raised.
         progress: show a bar, or lines where there is no terminal.
+        engine: who labels; None for this process.
 
     Raises:
         UserError: as of `open_source`, `plan_job` and `run_job`.
@@ -45,11 +48,11 @@ def label(
     opened = open_source(source, root, about)
     job = plan_job(source, opened, teachers, out, options)
     if not progress:
-        return run_job(job, again=again, stop=stop)
+        return run_job(job, again=again, stop=stop, engine=engine)
     from .present import JobDisplay
 
     with JobDisplay(f"{source} → {job.out.name}") as display:
-        return run_job(job, display, again=again, stop=stop)
+        return run_job(job, display, again=again, stop=stop, engine=engine)
 
 
 def predict_images(

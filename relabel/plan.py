@@ -13,6 +13,7 @@ from .. import __version__
 from ..core.config import check, option
 from ..core.errors import UserError
 from ..core.schema import Header
+from ..core.store import is_url
 from .rows import TeacherSet, plan_tasks, plan_teacher_sets
 from .sources import SOURCES, Source, SourceOptions, find_root
 from .teachers import Teacher
@@ -114,6 +115,7 @@ def plan_job(
     """
     options = options or JobOptions()
     check(options)
+    _check_parts(options)
     names = [teacher.annotator for teacher in teachers]
     for annotator in names:
         if names.count(annotator) > 1:
@@ -147,6 +149,15 @@ def plan_job(
         },
     }
     return Job(source, tuple(teachers), sets, header, options, out, config)
+
+
+def _check_parts(options: JobOptions) -> None:
+    if options.parts is None:
+        return
+    if not is_url(options.parts):
+        raise UserError(f"--parts is '{options.parts}'; a URL such as s3://bucket/folder was expected.")
+    if options.kept_size:
+        raise UserError("--save-faces keeps faces beside the manifest, and --parts shards elsewhere; leave out one.")
 
 
 def _faces_root(source: Source, out: Path, options: JobOptions) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -149,6 +149,11 @@ def load_teacher(model: str, device: str = "cpu") -> Teacher:
     if header is not None and "run" in header:
         return RunTeacher(name or _name_of(file), read_exported(file, header), device)
     return _load_ours(name or _name_of(file), file, device)
+
+
+def load_teachers(models: Sequence[str], device: str = "cpu") -> list[Teacher]:
+    """The teachers of several `--model`; see `load_teacher`."""
+    return [load_teacher(model, device) for model in models]
 
 
 def _load_ours(annotator: str, file: Path, device: str) -> NetworkTeacher:

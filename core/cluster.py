@@ -1,0 +1,110 @@
+"""Ray, quietly: an optional package, a cluster to connect to, or processes of this machine that end with the job."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UserError, first_line
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+LOCAL = "local"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a cluster has at the moment.
+
+    Attributes:
+        cpus: that Ray may hand out.
+        gpus: likewise.
+    """
+
+    cpus: float
+    gpus: float
+
+    def device(self, wanted: str) -> str:
+        """`cpu` or `cuda` for workers, of `auto`, `cpu` or `cuda`.
+
+        Raises:
+            UserError: `cuda` where no node has a GPU.
+        """
+        if wanted == "cuda" and not self.gpus:
+            raise UserError("No node of the cluster offers a GPU to Ray; start one with GPUs, or choose --device cpu.")
+        return ("cuda" if self.gpus else "cpu") if wanted == "auto" else wanted
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[Cluster]:
+    """Connect to a cluster, or start one of this machine's processes that ends with the block.
+
+    A connection that the caller has already is used and kept. Ray's statistics of use and its dashboard stay off. A
+    cluster of this machine's processes answers to this process alone, unless Ray was imported before.
+
+    Args:
+        address: of the head node, such as `10.0.0.1:6379`, or `auto` for the cluster that runs on this machine; None
+            for what `RAY_ADDRESS` says, else processes of this machine.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster.
+    """
+    address = address or os.environ.get(ADDRESS_VARIABLE) or LOCAL
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray listens on every interface, and whoever may speak to it can run code: a cluster of ours wants a secret word.
+    # Ray looks for it when it is imported, and never again.
+    if address == LOCAL and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("Ray is not installed. Install it with: pip install 'noisyfer[ray]'") from error
+    if ray.is_initialized():
+        yield _resources()
+        return
+    _start(address)
+    try:
+        yield _resources()
+    finally:
+        ray.shutdown()
+
+
+def _start(address: str) -> None:
+    import ray
+
+    more: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    # its core would tell this process's stderr what is in its log files as well, and that it was told not to
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        with _no_stderr():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"There is no Ray cluster at {address} that can be used ({first_line(error)}). Start one with 'ray start "
+            "--head', give its address with --address HOST:PORT, or leave that out for processes of this machine."
+        ) from error
+
+
+def _resources() -> Cluster:
+    import ray
+
+    found = ray.cluster_resources()
+    return Cluster(found.get("CPU", 0.0), found.get("GPU", 0.0))
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """What native code writes to stderr inside the block goes nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
