@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import threading
 import warnings
@@ -17,25 +16,20 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-from ray.data import ActorPoolStrategy, Dataset, Datasource, ReadTask, read_datasource
-from ray.data.block import BlockMetadata
+from ray.data import ActorPoolStrategy, Dataset, read_datasource
 from ray.exceptions import RayError, RayTaskError
 
 from .. import __version__
 from ..core.errors import UserError, first_line
 from ..core.files import finite
 from .pipeline import Labeller
-from .plan import Job, JobOptions
+from .plan import Job
+from .ray_listing import END, ERROR, SHARD, ListingSource, enter, row
 from .shards import ShardFolder, read_sidecar
-from .sources import Source
 from .teachers import Teacher
-from .work import Notes, Recipe, list_shards
-
-SHARD, END, ERROR = "shard", "end", "error"
-"""Kinds of rows in the stream: a shard's samples, later its sidecar; the number of shards; a sentence."""
+from .work import Notes, Recipe
 
 TRIES = 5
 """So often a shard is tried again whose worker died; one that kills its workers must not do so for ever."""
@@ -95,7 +89,7 @@ class RayEngine:
     def _stream(self, job: Job, folder: ShardFolder, done: Container[int]) -> Dataset:
         here, options = str(Path.cwd()), job.options
         listing = read_datasource(
-            _Listing(job.source, options, done, here),
+            ListingSource(job.listing, done, here),
             override_num_blocks=1,
             num_cpus=0,  # beside the actors; other resources than theirs also keep it from running inside one of them
         )
@@ -121,35 +115,6 @@ class RayEngine:
         return labelled
 
 
-class _Listing(Datasource):  # type: ignore[misc]
-    """A source as rows of samples by shard, from one task that Ray lets wait when enough of them are about."""
-
-    def __init__(self, source: Source, options: JobOptions, done: Container[int], folder: str) -> None:
-        self.source, self.options, self.done, self.folder = source, options, done, folder
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        """Unknown."""
-        return None
-
-    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
-        """The one task."""
-        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(self._read, unknown)]
-
-    def _read(self) -> Iterator[pa.Table]:
-        total = 0
-        try:
-            _enter(self.folder)
-            for number, samples in list_shards(self.source, self.options):
-                total = number + 1
-                if number not in self.done:
-                    yield _row(SHARD, number, pickle.dumps(samples))
-        except UserError as error:
-            yield _row(ERROR, -1, str(error).encode())
-            return
-        yield _row(END, total, b"")
-
-
 class _Worker:
     """An actor: labels a shard at a time with teachers that it loads once."""
 
@@ -157,19 +122,19 @@ class _Worker:
         self.recipe, self.load, self.hashes, self.folder, self.version = recipe, load, hashes, folder, version
         self.labeller: Labeller | None = None
 
-    def __call__(self, row: pa.Table) -> pa.Table:
+    def __call__(self, shard: pa.Table) -> pa.Table:
         """The row of a shard's sidecar for the row of its samples; other rows as they are."""
-        kind, number, content = row["kind"][0].as_py(), row["number"][0].as_py(), row["content"][0].as_py()
+        kind, number, content = (shard[name][0].as_py() for name in ("kind", "number", "content"))
         if kind != SHARD:
-            return row
+            return shard
         try:
             self.labeller = self.labeller or self._prepared()
             batches = [(None, part) for part in self.recipe.batches(pickle.loads(content))]  # noqa: S301 - our own
             outcomes = [outcome for _, part in self.labeller.label(batches) for outcome in part]
             sidecar = self.recipe.write(number, outcomes)
         except UserError as error:
-            return _row(ERROR, number, str(error).encode())
-        return _row(SHARD, number, json.dumps(finite(sidecar.__dict__)).encode())
+            return row(ERROR, number, str(error).encode())
+        return row(SHARD, number, json.dumps(finite(sidecar.__dict__)).encode())
 
     def _prepared(self) -> Labeller:
         if self.version != __version__:
@@ -177,7 +142,7 @@ class _Worker:
                 f"A node of the cluster has noisyfer {__version__}, and the command is of noisyfer {self.version}. "
                 "Install the same version everywhere."
             )
-        _enter(self.folder)
+        enter(self.folder)
         teachers = self.load(self.recipe.options.device)
         if _hashes(teachers) != self.hashes:
             raise UserError(
@@ -190,27 +155,9 @@ class _Worker:
 def _rows(stream: Dataset) -> Iterator[tuple[str, int, str]]:
     """Kind, number and text of the rows that come out, in any order."""
     for batch in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for row in batch.to_pylist():
-            yield row["kind"], row["number"], row["content"].decode()
-
-
-def _row(kind: str, number: int, content: bytes) -> pa.Table:
-    types = [pa.string(), pa.int64(), pa.binary()]
-    columns = [pa.array([value], type_) for value, type_ in zip((kind, number, content), types, strict=True)]
-    return pa.table(columns, ["kind", "number", "content"])
+        for found in batch.to_pylist():
+            yield found["kind"], found["number"], found["content"].decode()
 
 
 def _hashes(teachers: Sequence[Teacher]) -> dict[str, str]:
     return {teacher.annotator: teacher.sha256 for teacher in teachers}
-
-
-def _enter(folder: str) -> None:
-    """Make the command's working folder this process's, so that relative paths mean the same."""
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise UserError(
-            f"A node of the cluster cannot enter {folder} ({error.strerror}), where the command was given. Every node "
-            "must see the same files under the same paths; --parts URL and images in an object store need only the "
-            "folder itself."
-        ) from error

@@ -10,7 +10,7 @@ from .pipeline import Outcome
 from .plan import Job
 from .shards import ShardFolder, Sidecar
 from .sources import Sample
-from .work import Notes, Recipe, list_shards
+from .work import Notes, Recipe
 
 
 class LocalEngine:
@@ -25,7 +25,7 @@ class LocalEngine:
 
         def batches() -> Iterator[tuple[tuple[int, bool], Sequence[Sample]]]:
             nonlocal total, stopped
-            for number, samples in list_shards(job.source, job.options):
+            for number, samples in job.listing.shards():
                 if stop.is_set():
                     stopped = True
                     return

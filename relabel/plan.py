@@ -14,6 +14,7 @@ from ..core.config import check, option
 from ..core.errors import UserError
 from ..core.schema import Header
 from ..core.store import is_url
+from .listing import Listing
 from .rows import TeacherSet, plan_tasks, plan_teacher_sets
 from .sources import SOURCES, Source, SourceOptions, find_root
 from .teachers import Teacher
@@ -54,6 +55,11 @@ class Job:
     options: JobOptions
     out: Path
     config: Mapping[str, Any]
+
+    @property
+    def listing(self) -> Listing:
+        """The rows that are labelled."""
+        return Listing(self.source, self.options.split, self.options.limit, self.options.shard_rows)
 
     @property
     def fingerprint(self) -> str:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from ..core.schema import STATUS_OK, Header
+from .listing import batched
 from .pipeline import Labeller, Outcome
 from .plan import Job, JobOptions
 from .rows import TeacherSet, faces_table, table
 from .shards import ShardFolder, Sidecar
-from .sources import Sample, Source
+from .sources import Sample
 from .teachers import Teacher
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-T = TypeVar("T")
 
 NAMED_FAILURES = 5
 
@@ -63,7 +61,7 @@ class Recipe:
 
     def batches(self, samples: Sequence[Sample]) -> list[tuple[Sample, ...]]:
         """The batches of a shard, always the same ones, so that its labels are."""
-        return list(_batched(samples, self.options.batch))
+        return list(batched(samples, self.options.batch))
 
     def write(self, number: int, outcomes: Sequence[Outcome]) -> Sidecar:
         """Store a shard that has been labelled.
@@ -83,16 +81,6 @@ class Recipe:
             "clipped": clipped,
         }
         return self.folder.write(number, rows, faces, facts)
-
-
-def list_shards(source: Source, options: JobOptions) -> Iterator[tuple[int, tuple[Sample, ...]]]:
-    """The shards of a source by number, one at a time.
-
-    Raises:
-        UserError: the annotation as a whole cannot be read.
-    """
-    chosen = (sample for sample in source.samples() if options.split in (None, sample.split))
-    return enumerate(_batched(islice(chosen, options.limit or None), options.shard_rows))
 
 
 class Notes(Protocol):
@@ -130,9 +118,3 @@ class Engine(Protocol):
         Raises:
             UserError: something that stands in the way of the whole job.
         """
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    iterator = iter(items)
-    while part := tuple(islice(iterator, size)):
-        yield part
