@@ -11,7 +11,6 @@ import json
 import logging
 import pickle
 import threading
-import warnings
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,11 +27,13 @@ from .pipeline import Labeller
 from .plan import Job
 from .ray_listing import END, ERROR, SHARD, ListingSource, enter, row
 from .shards import ShardFolder, read_sidecar
+from .sources import Sample
 from .teachers import Teacher
 from .work import Notes, Recipe
 
 TRIES = 5
-"""So often a shard is tried again whose worker died; one that kills its workers must not do so for ever."""
+"""So often the work on a shard may begin; one that kills its workers must not do so for ever. Ray's own limit is of no
+use: while a node is dying and not yet known to be dead, its quick tries are used up in seconds."""
 
 IN_FLIGHT = 2
 """Shards that an actor holds: the one in hand and the next."""
@@ -57,6 +58,7 @@ class RayEngine:
     ) -> int | None:
         """See `Engine.label`; on `stop` the shards in the workers' hands are given up, and made again next time."""
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it says before it raises
+        folder.forget_tries()
         total: int | None = None
         written: set[int] = set()
         try:
@@ -79,8 +81,8 @@ class RayEngine:
             raise
         except RayError as error:
             raise UserError(
-                f"The cluster gave up a shard after {TRIES} tries ({first_line(error)}). Look whether its nodes run "
-                "out of memory; the same command goes on with what is missing."
+                f"The cluster gave up ({first_line(error)}). Look whether its nodes are up and have memory left; the "
+                "same command goes on with what is missing."
             ) from error
         if total is None or any(number not in written and number not in done for number in range(total)):
             raise UserError("The cluster lost shards on the way. The same command makes what is missing.")
@@ -97,29 +99,28 @@ class RayEngine:
         listing.context.enable_progress_bars = False
         listing.context.max_consecutive_actor_init_deaths = TRIES
         cuda = options.device == "cuda"
-        with warnings.catch_warnings():  # Ray has no other name yet for the limit of tries
-            warnings.filterwarnings("ignore", ".*ray_remote_args.*")
-            labelled: Dataset = listing.map_batches(
-                _Worker,
-                fn_constructor_args=(Recipe.of(job, folder), self.load, _hashes(job.teachers), here, __version__),
-                batch_size=1,
-                batch_format="pyarrow",
-                compute=ActorPoolStrategy(
-                    min_size=1, max_size=self.actors or None, max_tasks_in_flight_per_actor=IN_FLIGHT
-                ),
-                num_cpus=options.workers if cuda else 1,
-                num_gpus=1 if cuda else None,
-                max_restarts=-1,
-                max_task_retries=TRIES,
-            )
+        labelled: Dataset = listing.map_batches(
+            _Worker,
+            fn_constructor_args=(Recipe.of(job, folder), self.load, _hashes(job.teachers), here, __version__, TRIES),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(
+                min_size=1, max_size=self.actors or None, max_tasks_in_flight_per_actor=IN_FLIGHT
+            ),
+            num_cpus=options.workers if cuda else 1,
+            num_gpus=1 if cuda else None,
+        )
         return labelled
 
 
 class _Worker:
     """An actor: labels a shard at a time with teachers that it loads once."""
 
-    def __init__(self, recipe: Recipe, load: Load, hashes: dict[str, str], folder: str, version: str) -> None:
-        self.recipe, self.load, self.hashes, self.folder, self.version = recipe, load, hashes, folder, version
+    def __init__(
+        self, recipe: Recipe, load: Load, hashes: dict[str, str], folder: str, version: str, tries: int
+    ) -> None:
+        self.recipe, self.load, self.hashes = recipe, load, hashes
+        self.folder, self.version, self.tries = folder, version, tries
         self.labeller: Labeller | None = None
 
     def __call__(self, shard: pa.Table) -> pa.Table:
@@ -129,12 +130,23 @@ class _Worker:
             return shard
         try:
             self.labeller = self.labeller or self._prepared()
-            batches = [(None, part) for part in self.recipe.batches(pickle.loads(content))]  # noqa: S301 - our own
+            samples = pickle.loads(content)  # noqa: S301 - of our own listing
+            self._begin(number, samples)
+            batches = [(None, part) for part in self.recipe.batches(samples)]
             outcomes = [outcome for _, part in self.labeller.label(batches) for outcome in part]
             sidecar = self.recipe.write(number, outcomes)
+            self.recipe.folder.end(number)
         except UserError as error:
             return row(ERROR, number, str(error).encode())
         return row(SHARD, number, json.dumps(finite(sidecar.__dict__)).encode())
+
+    def _begin(self, number: int, samples: Sequence[Sample]) -> None:
+        if self.recipe.folder.begin(number) >= self.tries:
+            raise UserError(
+                f"The {len(samples)} images from '{samples[0].id}' to '{samples[-1].id}' have ended their worker's "
+                f"process {self.tries} times. Look whether nodes run out of memory, or take these images away; the "
+                "same command goes on with what is missing."
+            )
 
     def _prepared(self) -> Labeller:
         if self.version != __version__:

@@ -116,6 +116,29 @@ class ShardFolder:
         self.store.write_json(_named(number, "json"), sidecar.__dict__)
         return sidecar
 
+    def begin(self, number: int) -> int:
+        """Note that the work on a shard begins, for whoever must know a shard that kills its workers.
+
+        Returns:
+            How often it had begun before without coming to its end, since `forget_tries`.
+        """
+        try:
+            before = int(self.store.read_json(_named(number, "try"))["begun"])
+        except (UserError, TypeError, KeyError, ValueError):  # none, or one that was cut short with its worker
+            before = 0
+        self.store.write_json(_named(number, "try"), {"begun": before + 1})
+        return before
+
+    def end(self, number: int) -> None:
+        """The work on a shard that had begun has come to its end."""
+        self.store.delete(_named(number, "try"))
+
+    def forget_tries(self) -> None:
+        """Count tries anew."""
+        for name in self.store.names():
+            if name.endswith(".try"):
+                self.store.delete(name)
+
     def drop(self, numbers: list[int]) -> None:
         """Forget shards, so that they are made again."""
         for number in numbers:
