@@ -41,6 +41,7 @@ from .core.schema import (
     check_columns,
     label_columns,
 )
+from .core.urls import is_url
 
 __all__ = [
     "STATUS_OK",
@@ -127,8 +128,9 @@ class Manifest:
 
     @property
     def root(self) -> Path:
-        """The dataset's folder or archive as the header hints it, resolved from the manifest's own place."""
-        return self.path.parent / self.header.dataset.root
+        """The dataset's folder, archive or URL as the header hints it, resolved from the manifest's own place."""
+        root = self.header.dataset.root
+        return Path(root) if is_url(root) else self.path.parent / root
 
     def label_set(self, name: str) -> LabelSet:
         """The label set of this name.

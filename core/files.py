@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .urls import as_url, is_url
 
 _TEMPORARY = ".tmp-"
 _BLOCK = 2**20
@@ -176,11 +177,21 @@ def sha256_file(*paths: Path) -> str:
 
 def root_hint(root: Path, manifest: Path) -> str:
     """The root relative to the manifest where both are below the working folder, so that they move together."""
+    if is_url(root):
+        return as_url(root)
     here, root = Path.cwd(), root.resolve()
     folder = manifest.parent.resolve()
     if root.is_relative_to(here) and folder.is_relative_to(here):
         return os.path.relpath(root, folder)
     return str(root)
+
+
+def hint_seen_from(hint: str, folder: Path, before: Path) -> str:
+    """A hint that was relative to the folder `before`, for a manifest in `folder`."""
+    folder, before = folder.resolve(), before.resolve()
+    if not hint or folder == before or Path(hint).is_absolute() or is_url(hint):
+        return hint
+    return Path(os.path.relpath(before / hint, folder)).as_posix()
 
 
 def finite(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import __version__
 from .errors import UserError
+from .files import hint_seen_from
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,8 +168,8 @@ class Header:
 
     def seen_from(self, folder: Path, before: Path) -> Header:
         """The same header for a manifest in `folder`, where this one was for a manifest in the folder `before`."""
-        dataset = replace(self.dataset, root=_seen_from(self.dataset.root, folder, before))
-        return replace(self, dataset=dataset, faces_root=_seen_from(self.faces_root, folder, before))
+        dataset = replace(self.dataset, root=hint_seen_from(self.dataset.root, folder, before))
+        return replace(self, dataset=dataset, faces_root=hint_seen_from(self.faces_root, folder, before))
 
     def with_label_sets(
         self, added: Iterable[LabelSet], parents: tuple[Mapping[str, str], ...], tasks: Iterable[Task] = ()
@@ -301,13 +301,6 @@ def check_columns(header: Header, stored: pa.Schema) -> None:
         found = stored.field(field_.name).type
         if not _same_kind(found, field_.type):
             raise ManifestError(f"column {field_.name!r} is of type {found}; {field_.type} was expected")
-
-
-def _seen_from(hint: str, folder: Path, before: Path) -> str:
-    folder, before = folder.resolve(), before.resolve()
-    if not hint or folder == before or Path(hint).is_absolute():
-        return hint
-    return Path(os.path.relpath(before / hint, folder)).as_posix()
 
 
 def _as_json(value: Any) -> str:

@@ -9,19 +9,14 @@ import json
 import shutil
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import UserError, first_line
 from .files import read_json, remove_leftovers, sha256_file, temporary_sibling, whole_file, write_failure, write_json
+from .urls import as_url, is_url
 
 _LOCK = ".lock"
-_SCHEMES = ("s3://", "gs://")
-
-
-def is_url(place: str | Path) -> bool:
-    """Whether a place is one of an object store, such as `s3://bucket/folder`."""
-    return str(place).startswith(_SCHEMES)
 
 
 class Store(Protocol):
@@ -164,8 +159,8 @@ class ObjectStore:
         url: such as `s3://bucket/folder`.
     """
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, url: str | Path) -> None:
+        self.url = as_url(url)
 
     def __getstate__(self) -> dict[str, str]:
         return {"url": self.url}
@@ -195,14 +190,7 @@ class ObjectStore:
         Raises:
             UserError: the store cannot be reached, or refuses.
         """
-        from pyarrow import fs
-
-        system, path = self._place
-        try:
-            found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        except OSError as error:
-            raise self._failure("read", error) from error
-        return sorted(info.base_name for info in found if info.is_file)
+        return self.entries()[0]
 
     def write(self, name: str, fill: Callable[[Path | io.BytesIO], object]) -> str:
         """See `Store.write`."""
@@ -253,29 +241,46 @@ class ObjectStore:
             for name in self.names():
                 self.delete(name)
         except OSError as error:
-            raise self._failure("emptied", error) from error
+            raise self.failure("emptied", error) from error
 
     def tidy(self) -> None:
         """See `Store.tidy`; an object that was not finished is not there."""
 
     def remove(self) -> None:
         """See `Store.remove`."""
-        self.clear()
+        system, path = self._place
+        with contextlib.suppress(OSError):
+            system.delete_dir(path)
 
-    def walk(self) -> list[str]:
-        """The paths of all files below the URL at any depth, relative to it and sorted.
+    def exists(self) -> bool:
+        """Whether there is anything below the URL.
 
         Raises:
             UserError: the store cannot be reached, or refuses.
         """
         from pyarrow import fs
 
+        return any(info.type == fs.FileType.Directory for info in self._infos(lambda path: [path]))
+
+    def entries(self) -> tuple[list[str], list[str]]:
+        """The names of the files, and of the folders, just below the URL, each sorted.
+
+        Raises:
+            UserError: the store cannot be reached, or refuses.
+        """
+        from pyarrow import fs
+
+        found = self._infos(lambda path: fs.FileSelector(path, allow_not_found=True))
+        return sorted(each.base_name for each in found if each.is_file), sorted(
+            each.base_name for each in found if not each.is_file
+        )
+
+    def _infos(self, what: Callable[[str], Any]) -> list[Any]:
         system, path = self._place
         try:
-            found = system.get_file_info(fs.FileSelector(path, recursive=True))
+            return list(system.get_file_info(what(path)))
         except OSError as error:
-            raise self._failure("read", error) from error
-        return sorted(str(PurePosixPath(info.path).relative_to(path)) for info in found if info.is_file)
+            raise self.failure("read", error) from error
 
     def _put(self, name: str, content: bytes | memoryview) -> str:
         system, path = self._place
@@ -283,10 +288,11 @@ class ObjectStore:
             with system.open_output_stream(f"{path}/{name}") as stream:
                 stream.write(content)
         except OSError as error:
-            raise self._failure("written", error) from error
+            raise self.failure("written", error) from error
         return hashlib.sha256(content).hexdigest()
 
-    def _failure(self, what: str, error: OSError) -> UserError:
+    def failure(self, what: str, error: OSError) -> UserError:
+        """The sentence for what went wrong with the store itself, with its remedy."""
         return UserError(
             f"{self.url} cannot be {what}: {first_line(error)}. Check that the bucket is there, and what the "
             "environment says of it: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL."
@@ -295,4 +301,4 @@ class ObjectStore:
 
 def open_store(place: str | Path) -> DiskStore | ObjectStore:
     """The store at a folder or under a URL; nothing is looked at yet."""
-    return ObjectStore(str(place)) if is_url(place) else DiskStore(Path(place))
+    return ObjectStore(place) if is_url(place) else DiskStore(Path(place))

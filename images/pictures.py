@@ -8,11 +8,13 @@ from pathlib import Path
 from types import TracebackType
 
 from ..core.errors import UserError
+from ..core.urls import is_url
 from . import digits
 from .archive import members
 from .decode import UnreadableImage
 from .packed import DigitPictures, PackedFile, Picture, beyond, open_packed
 from .references import checked, inside, split_reference
+from .remote import RemotePictures
 
 HELD_FILES = 4
 """Packed files that are held open; a dataset that hops between more of them opens them again and again."""
@@ -26,13 +28,15 @@ class PictureReader:
     `images.parquet`), any others are right too. Files in an archive come in one pass in the archive's order.
 
     Args:
-        root: the folder or .tar.gz archive that the references are relative to; for `digits#17` it plays no part.
+        root: the folder, .tar.gz archive or `s3://` URL that the references are relative to; for `digits#17` it plays
+            no part.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
         self._open: dict[str, PackedFile] = {}  # the one that was asked for last stands last
         self._archive: _Archive | None = None
+        self._remote = RemotePictures(self.root) if is_url(self.root) else None
 
     def __enter__(self) -> PictureReader:
         return self
@@ -50,6 +54,8 @@ class PictureReader:
         if self._archive is not None:
             self._archive.close()
         self._archive = None
+        if self._remote is not None:
+            self._remote.close()
 
     def fetch(self, references: Sequence[str]) -> list[Path | Picture]:
         """One source a reference, in order.
@@ -113,6 +119,8 @@ class PictureReader:
         wanted = list(files)
         if not wanted:
             return {}
+        if self._remote is not None:
+            return self._remote.read(wanted)
         if self.root.is_dir():
             return {file: _path(self.root, file) for file in wanted}
         contents = self._opened_archive().read(set(wanted))

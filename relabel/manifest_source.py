@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from ..core.errors import UserError
 from ..core.schema import EYES, FACE_BOX, STATUS_OK, Dataset, LabelSet, Task
+from ..core.store import ObjectStore
+from ..core.urls import is_url
 from ..manifest import Manifest
 from .sources import Sample, Source, SourceOptions
 
@@ -33,7 +35,8 @@ class ManifestSource(Source):
 
     def check(self) -> None:
         """See whether the dataset's root is there."""
-        if not self.root.exists():
+        there = ObjectStore(self.root).exists() if is_url(self.root) else self.root.exists()
+        if not there:
             raise UserError(
                 f"The images of {self.manifest.path} should be under {self.root}, which does not exist. Say where they "
                 "are with --root FOLDER."

@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.config import check, option
 from ..core.errors import UserError
 from ..core.schema import Header
-from ..core.store import is_url
+from ..core.urls import is_url
 from .listing import Listing
 from .rows import TeacherSet, plan_tasks, plan_teacher_sets
 from .sources import SOURCES, Source, SourceOptions, find_root

@@ -14,6 +14,7 @@ from ...core.errors import UserError
 from ...core.files import root_hint
 from ...core.registry import Registry
 from ...core.schema import STATUS_OK, Dataset, LabelSet, Task
+from ...core.urls import as_url, is_url
 
 DATA_VARIABLE = "NOISYFER_DATA"
 DATASETS = Path("datasets")
@@ -86,12 +87,14 @@ class Source(ABC):
         obtain: where the dataset can be asked for, as a sentence.
         stand_in: what to try the tool with while the dataset is not there, as sentences; empty for most.
         uses: the options that it has a use for.
+        remote: whether its root may be the URL of an object store.
     """
 
     layout: ClassVar[str]
     obtain: ClassVar[str]
     stand_in: ClassVar[str] = ""
     uses: ClassVar[frozenset[str]] = frozenset({"contempt", "labels"})
+    remote: ClassVar[bool] = False
 
     def __init__(self, root: Path, options: SourceOptions | None = None) -> None:
         self.root = root
@@ -171,6 +174,13 @@ def find_root(name: str, root: Path | None) -> Path:
     Raises:
         UserError: there is no such folder or file; lists the places that were looked at.
     """
+    if root is not None and is_url(root):
+        if not SOURCES[name].remote:
+            raise UserError(
+                f"The dataset '{name}' is read from a disk, and --root is {as_url(root)}. Copy it here; '--source "
+                "folder' and '--source manifest:FILE' read images from an object store."
+            )
+        return root
     if root is not None:
         if not root.exists():
             raise UserError(f"There is no folder {root}; --root must name the folder of the dataset '{name}'.")

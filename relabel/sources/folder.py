@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from ...core.errors import UserError
 from ...core.schema import STATUS_OK, LabelSet, Task
+from ...core.urls import is_url
 from .annotations import BAD_ROW, REFUSED, SPLIT_NAMES, UniqueIds, hash_files
 from .base import SOURCES, Sample, Source
 from .label_table import LabelTable
@@ -28,10 +29,11 @@ class Folder(Source):
         "'image,expression[,valence,arousal][,annotator][,split]' with paths as below the root"
     )
     obtain: ClassVar[str] = "Give any folder of images with --root FOLDER."
+    remote: ClassVar[bool] = True
 
     def check(self) -> None:
         """See whether there is an image, and whether the csv can be read."""
-        if not self.root.is_dir():
+        if not is_url(self.root) and not self.root.is_dir():
             raise UserError(f"{self.root} is a file; --root must name a folder of images.")
         if self._table is not None:
             self._table.label_sets()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.store import ObjectStore
+from ...core.urls import is_url
 from .annotations import BAD_ROW, IMAGE_SUFFIXES, REFUSED
 
 _LINK = "it is a link to a folder, which is not followed; copy that folder, or give it as the root"
@@ -60,6 +62,9 @@ def entries(folder: Path) -> tuple[list[str], list[str], list[str]]:
     Raises:
         UserError: it cannot be read.
     """
+    if is_url(folder):
+        names, below = ([name for name in found if name[0] != "."] for found in ObjectStore(folder).entries())
+        return [name for name in names if is_image(name)], below, []
     files: list[str] = []
     folders: list[str] = []
     links: list[str] = []
