@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.config import options
 from ..core.errors import UserError, look_up
 from ..core.schema import NOISY_KINDS
 from ..manifest import Manifest
-from ..models.methods import METHODS
 from .bench import check_request, dataset_root, plan_bench, runs_folder
 from .cifar import make_cifar
 from .protocols import find_protocol, protocol_labels
 from .run import Plan
-from .settings import RunSettings
+from .settings import usable_options
 
 
 @dataclass(frozen=True)
@@ -306,7 +304,7 @@ def _plan_row(
         sets = manifest.header.label_sets
         labels = [found for found in protocol_labels(manifest, protocol) if sets[found].task in row.tasks]
     # an option of one row's method is none of another's
-    usable = {*options(RunSettings), *options(METHODS[row.method].config_class)}
+    usable = usable_options(row.method)
     chosen = {name: value for name, value in {**row.changes, **changes}.items() if name in usable}
     (plan,) = plan_bench(
         manifest,
