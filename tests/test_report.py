@@ -387,3 +387,11 @@ def test_predictions_that_are_no_probabilities_are_refused(runs: Path) -> None:
     notes: list[str] = []
     assert pooled_reliability([run], "class", 10, notes).sum() == 0
     assert re.search("no probabilities.*not in the reliability diagram", notes[0])
+
+
+def test_the_title_names_two_paths_at_most(runs: Path, tmp_path: Path) -> None:
+    paths = sorted(path for path in runs.iterdir() if (path / "result.json").exists())
+    assert len(paths) == 3
+    write_report(paths, tmp_path / "page.html")
+    found = Reading((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert f"Runs in {paths[0].name}, {paths[1].name} and 1 more" in found.text
