@@ -187,6 +187,22 @@ class Manifest:
                     if batch.num_rows:
                         yield batch.select(wanted)
 
+    def extended(self, added: Mapping[str, pa.Array]) -> Iterator[pa.Table]:
+        """The view's rows in order, in bounded memory, each table with its part of further columns.
+
+        Args:
+            added: by name a column of all rows; one that the view has already takes that one's place.
+        """
+        start = 0
+        for batch in self.batches():
+            table = pa.Table.from_batches([batch])
+            for name, values in added.items():
+                part = values.slice(start, batch.num_rows)
+                place = table.schema.get_field_index(name)
+                table = table.append_column(name, part) if place < 0 else table.set_column(place, name, part)
+            start += batch.num_rows
+            yield table
+
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The view's rows as one Arrow table; a column of which the header knows nothing keeps the file's type.
 
@@ -293,17 +309,7 @@ class Manifest:
         added: dict[str, pa.Array] = {}
         for label_set, columns in additions:
             added |= self._new_columns(label_set, columns, header.tasks[label_set.task], rows)
-
-        def extended() -> Iterator[pa.Table]:
-            start = 0
-            for batch in self.batches():
-                table = pa.Table.from_batches([batch])
-                for name, values in added.items():
-                    table = table.append_column(name, values.slice(start, batch.num_rows))
-                start += batch.num_rows
-                yield table
-
-        return write_manifest(out, header, extended(), folder=self.path.is_dir())
+        return write_manifest(out, header, self.extended(added), folder=self.path.is_dir())
 
     def _new_columns(
         self, label_set: LabelSet, columns: Mapping[str, Any], task: Task, rows: int

@@ -39,7 +39,3 @@ def run_folder(run: Run | Place) -> Path:
 def as_path(place: Place | None) -> Path | None:
     """A place as a path, where there is one."""
     return None if place is None else Path(place)
-
-
-def silent(_: object) -> None:
-    """Say nothing."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from .common import Names, Place, Run, as_path, run_folder, silent
+from ..core.terminal import silent
+from .common import Names, Place, Run, as_path, run_folder
 
 if TYPE_CHECKING:
     from ..relabel.export_run import Exported
@@ -122,7 +123,7 @@ def sweep(
     """
     from ..benchmark.bench import dataset_root, open_or_make
     from ..benchmark.present_table import GridDisplay
-    from ..benchmark.sweep import plan_sweep, run_sweep
+    from ..benchmark.sweep import Queue, plan_sweep, run_sweep
     from ..core.names import comma_list
 
     opened = open_or_make(as_path(manifest), as_path(data), print if progress else silent)
@@ -146,7 +147,7 @@ def sweep(
     }
     request |= {"seeds": ",".join(map(str, seeds)), "manifest": str(opened.path), "out": str(out), "device": device}
     with GridDisplay(runs, silent=not progress) as display:
-        outcomes = run_sweep(runs, request, protocol=protocol, jobs=jobs, again=again, heed=display.heed)
+        outcomes = run_sweep(Queue(request, runs), protocol=protocol, jobs=jobs, again=again, heed=display.heed)
     return [
         None if outcome.result is None else Run(run.plan.folder.path, outcome.result)
         for run, outcome in zip(runs, outcomes, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ..core.errors import UserError, unknown_name
 from ..core.files import finite
+from ..core.label_values import to_probs
 from ..core.schema import NOISY_KINDS, TRUTH_ANNOTATORS, LabelSet, Task
 from ..manifest import Labels, Manifest
 from . import crowd_libraries  # noqa: F401 (registers its aggregators)
@@ -211,24 +212,15 @@ def _given(manifest: Manifest, parents: Sequence[LabelSet], task: Task, probs: s
 
 def _model(manifest: Manifest, name: str, classes: int) -> Array:
     """N×K of a set's probabilities; NaN where they are missing."""
-
-    def blocks() -> Iterator[Array]:
-        for batch in manifest.batches([manifest.label_set(name).columns["probs"]]):
-            column = batch.column(0)
-            block = np.full((len(column), classes), np.nan, np.float32)
-            block[column.is_valid().to_numpy(zero_copy_only=False)] = (
-                column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, classes)
-            )
-            yield block
-
-    return np.concatenate([np.zeros((0, classes), np.float32), *blocks()])
+    batches = manifest.batches([manifest.label_set(name).columns["probs"]])
+    blocks = [to_probs(batch.column(0), classes)[0] for batch in batches]
+    return np.concatenate([np.zeros((0, classes), np.float32), *blocks])
 
 
 def _label_set(task: Task, annotator: str, provenance: Mapping[str, Any]) -> LabelSet:
     if task.kind == "categorical":
         return LabelSet.categorical(task.name, annotator, "aggregate", provenance, probs=True)
-    found = LabelSet.valence_arousal(annotator, "aggregate", provenance)
-    return replace(found, name=f"{task.name}_{annotator}", task=task.name)
+    return LabelSet.valence_arousal(annotator, "aggregate", provenance, task.name)
 
 
 def _columns(task: Task, made: Aggregate) -> dict[str, pa.Array]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.config import options
 from ..core.errors import UserError
 from ..core.files import write_json
 from ..manifest import Manifest
@@ -19,7 +18,7 @@ from .loggers import DEFAULT_LOGGERS
 from .pictures import draw_comparison
 from .protocols import PAPER_CHANGES, find_protocol, protocol_labels
 from .run import Plan, execute, plan_run
-from .settings import RunSettings, resolve
+from .settings import resolve, usable_options
 from .watch import Watcher
 
 DEFAULT_MANIFEST = Path("data_manifests/cifar10.parquet")
@@ -85,7 +84,7 @@ def check_request(
         )
     for name in names:
         resolve(name, chosen, filled)
-    usable = set(options(RunSettings)).union(*(options(METHODS[name].config_class) for name in names))
+    usable = set[str]().union(*map(usable_options, names))
     for change in changes:
         if change not in usable:
             raise UserError(f"None of {', '.join(names)} has the option {change}; leave it out.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def make_holdout(manifest: Manifest, names: Sequence[str], share: float, seed: i
         columns |= values
     parent = {"file": manifest.path.name, "sha256": manifest.fingerprint}
     header = view.header.with_label_sets(additions, (parent,)).seen_from(out.parent, manifest.path.parent)
-    return write_manifest(out, header, _tables(view, split, columns))
+    return write_manifest(out, header, view.extended(columns | {"split": pa.array(split, pa.string())}))
 
 
 def _drawn(
@@ -64,21 +64,10 @@ def _drawn(
     missing = ~(held & present.any(axis=0))
     provenance = {"method": "one of the parents' labels, at random", "parents": list(parents), "seed": seed}
     if values.ndim == 1:
-        label_set = LabelSet.categorical(task, HOLDOUT, "aggregate", provenance)
-        return label_set, {label_set.columns["label"]: pa.array(values.astype(np.int16), mask=missing)}
-    columns = {"valence": f"valence_{HOLDOUT}", "arousal": f"arousal_{HOLDOUT}"}
-    label_set = LabelSet(f"{task}_{HOLDOUT}", task, HOLDOUT, "aggregate", columns, provenance)
-    halves = {name: values[:, place].astype(np.float32) for place, name in enumerate(columns.values())}
-    return label_set, {name: pa.array(half, mask=missing) for name, half in halves.items()}
-
-
-def _tables(view: Manifest, split: np.ndarray[Any, Any], columns: dict[str, pa.Array]) -> Iterator[pa.Table]:
-    start = 0
-    for batch in view.batches():
-        table = pa.Table.from_batches([batch])
-        stop = start + batch.num_rows
-        table = table.set_column(table.column_names.index("split"), "split", pa.array(split[start:stop], pa.string()))
-        for name, values in columns.items():
-            table = table.append_column(name, values.slice(start, batch.num_rows))
-        start = stop
-        yield table
+        label_set, parts = LabelSet.categorical(task, HOLDOUT, "aggregate", provenance), [values.astype(np.int16)]
+    else:
+        label_set = LabelSet.valence_arousal(HOLDOUT, "aggregate", provenance, task)
+        parts = list(values.T.astype(np.float32))
+    return label_set, {
+        name: pa.array(part, mask=missing) for name, part in zip(label_set.columns.values(), parts, strict=True)
+    }

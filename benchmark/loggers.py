@@ -140,14 +140,13 @@ class Loggers:
 
     def __init__(self, names: Sequence[str], folder: Path, epochs_done: int, options: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.stack = ExitStack()
-        self.opened: list[Logger] = []
-        for name in names:
-            with self._writing(name):
-                logger = LOGGERS[name][0](folder, epochs_done, options)
-                self.stack.callback(self._close, name, logger)
-                self.opened.append(logger)
-        self.names = tuple(names)
+        self.opened: dict[str, Logger] = {}
+        with ExitStack() as stack:  # if one cannot begin, those before it are closed
+            for name in names:
+                with self._writing(name):
+                    self.opened[name] = LOGGERS[name][0](folder, epochs_done, options)
+                stack.callback(self._close, name)
+            self.stack = stack.pop_all()
 
     def __enter__(self) -> Loggers:
         return self
@@ -155,9 +154,9 @@ class Loggers:
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    def _close(self, name: str, logger: Logger) -> None:
+    def _close(self, name: str) -> None:
         with self._writing(name):
-            logger.close()
+            self.opened[name].close()
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[None]:
@@ -176,7 +175,7 @@ class Loggers:
     def add(self, row: Mapping[str, Any]) -> None:
         """Add an epoch's row of `metrics.jsonl`."""
         figures = _figures(row)
-        for name, logger in zip(self.names, self.opened, strict=True):
+        for name, logger in self.opened.items():
             with self._writing(name):
                 logger.add(row["epoch"], figures)
 

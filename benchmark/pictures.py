@@ -132,3 +132,37 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
             where = f", {manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
             label_axes(axes, title + where, "share" if name == score else "mean over the epoch")
     save_figure(figure, path)
+
+
+def draw_weights(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
+    """The score after the last epoch against a λ set by hand, a panel a manifest, and as dashed lines with the λ at
+    which they ended the rules that find it; means over seeds, and from the lowest to the highest seed as bars.
+
+    Args:
+        path: the picture.
+        runs: finished ones of the table `lambda`.
+    """
+    groups: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for run in runs:
+        groups.setdefault(run["manifest"]["name"], {}).setdefault(run["system"], []).append(run)
+    score = next(name for name in runs[0]["curves"] if name.endswith((" accuracy", " ccc")))
+    figure = new_figure(5.5 * len(groups), 4.2)
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)
+    for (manifest, systems), axes in zip(groups.items(), panels[0], strict=True):
+        by_hand = {
+            found[0]["options"]["lambda"]: [run["curves"][score][-1] for run in found]
+            for found in systems.values()
+            if found[0]["options"]["lambda_rule"] == "fixed"
+        }
+        middle = {weight: float(np.mean(values)) for weight, values in sorted(by_hand.items())}
+        reach = np.array([[middle[w] - min(by_hand[w]), max(by_hand[w]) - middle[w]] for w in middle]).T
+        axes.errorbar(list(middle), list(middle.values()), yerr=reach, marker="o", capsize=3, label="λ by hand")
+        rules = [found for found in systems.values() if found[0]["options"]["lambda_rule"] != "fixed"]
+        for place, found in enumerate(rules, start=1):
+            height = float(np.mean([run["curves"][score][-1] for run in found]))
+            ended = float(np.mean([run["curves"]["lambda"][-1] for run in found]))
+            label = f"{found[0]['options']['lambda_rule']}, ended at {ended:.2f}"
+            axes.axhline(height, color=f"C{place}", linestyle="--", label=label)
+        label_axes(axes, manifest, score)
+        axes.set_xlabel("λ")
+    save_figure(figure, path)

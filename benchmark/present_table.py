@@ -13,7 +13,7 @@ from ..core.terminal import Bars, console
 from .evidence import HEADINGS, System, cells
 from .present import duration
 from .run import main_score
-from .search import Trial
+from .search import Trial, ranked
 from .tables import TableRun
 
 
@@ -107,7 +107,7 @@ def print_trials(trials: Sequence[Trial], suggestion: str) -> None:
     table = Table(title="Trials, by their scores on noisy validation labels", title_justify="left")
     for heading in ("trial", "score", "values"):
         table.add_column(heading)
-    for trial in sorted(trials, key=lambda each: -1.0 if each.score is None else each.score, reverse=True):
+    for trial in ranked(trials):
         values = ", ".join(f"{name} {value}" for name, value in trial.values.items())
         score = trial.failure if trial.score is None else f"{trial.score:.4f}"
         table.add_row(str(trial.number), escape(score), escape(values))

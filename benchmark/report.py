@@ -23,6 +23,9 @@ LARGEST = 5_000_000
 FRAME = 100_000
 """Bytes that are kept for style, script and notes."""
 
+NAMED_PATHS = 2
+"""Paths that the title names; of more it says how many."""
+
 
 @dataclass(frozen=True)
 class Written:
@@ -49,7 +52,7 @@ def write_report(paths: Sequence[Path], out: Path, *, title: str = "", manifests
     Args:
         paths: folders of runs, of one run, or of a table.
         out: the page's file.
-        title: plain text; empty for one of the paths' names.
+        title: plain text; empty for one of the first paths' names.
         manifests: where runs' manifests are, if they have moved.
 
     Raises:
@@ -62,7 +65,9 @@ def write_report(paths: Sequence[Path], out: Path, *, title: str = "", manifests
     groups = grouped(found.finished)
     notes = list(found.notes)
     sections = _sections(groups, found, manifests, notes)
-    names = ", ".join(path.resolve().name for path in paths)
+    names = ", ".join(path.resolve().name for path in paths[:NAMED_PATHS])
+    more = len(paths) - NAMED_PATHS
+    names += f" and {more} more" if more > 0 else ""
     html = page(title or f"Runs in {names}", sections, lead=_lead(groups, found))
     write_page(out, html)
     systems = sum(len(group.systems) for group in groups)

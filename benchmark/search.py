@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -123,13 +124,14 @@ def run_search(
     return trials
 
 
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials with the highest score first, equal ones in their order, and those that failed at the end."""
+    return sorted(trials, key=lambda trial: math.inf if trial.score is None else -trial.score)
+
+
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The trial with the highest score, the first of several; None where all failed."""
-    return max((trial for trial in trials if trial.score is not None), key=_score, default=None)
-
-
-def _score(trial: Trial) -> float:
-    return -1.0 if trial.score is None else trial.score
+    return next((trial for trial in ranked(trials) if trial.score is not None), None)
 
 
 def _prepared(search: Search) -> tuple[Manifest, dict[str, BaseDistribution]]:
@@ -146,7 +148,7 @@ def _prepared(search: Search) -> tuple[Manifest, dict[str, BaseDistribution]]:
     path = search.folder / "holdout.parquet"
     held = Manifest.open(path) if path.exists() else make_holdout(search.manifest, names, SHARE, search.seed, path)
     for pick in (0, -1):  # the ends of every range and list
-        ends = {name: (str(space[name].to_external_repr(_ends(space[name])[pick]))) for name in space}
+        ends = {name: str(each.to_external_repr(_ends(each)[pick])) for name, each in space.items()}
         _plan(search, held, ends)
     return held, space
 

@@ -121,6 +121,11 @@ class RunConfig:
         return value | {"settings": to_dict(self.settings), "options": to_dict(self.options)}
 
 
+def usable_options(method: str) -> set[str]:
+    """The public names of the options that a run of this method has."""
+    return {*options(RunSettings), *options(METHODS[method].config_class)}
+
+
 def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSettings, TrainingConfig]:
     """Settings and method options from a preset and the user's changes.
 
@@ -138,7 +143,7 @@ def resolve(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[RunSe
         raise unknown_name("preset", preset, PRESETS)
     config_class = METHODS[method].config_class
     of_run, of_method = options(RunSettings), options(config_class)
-    anywhere = set(of_run).union(*(options(METHODS[name].config_class) for name in METHODS))
+    anywhere = set[str]().union(*map(usable_options, METHODS))
     for name in changes:
         if name not in anywhere:
             raise unknown_name("option", name, anywhere)

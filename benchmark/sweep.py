@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..core.config import options
 from ..core.errors import UserError
 from ..core.files import read_json, write_json
 from ..manifest import Manifest
-from ..models.methods import METHODS
 from .bench import check_request, plan_bench, runs_folder
 from .evidence import gather, store
 from .grid import Heed, Outcome, run_grid
 from .run import main_score
-from .settings import RunSettings
+from .settings import usable_options
 from .tables import Row, TableRun
 
 QUEUE = "queue.json"
@@ -76,7 +74,7 @@ def plan_sweep(
 
 
 def _rows(method: str, values: Mapping[str, Sequence[str]]) -> list[Row]:
-    usable = {*options(RunSettings), *options(METHODS[method].config_class)}
+    usable = usable_options(method)
     own = {name: list(dict.fromkeys(several)) for name, several in values.items() if name in usable}
     varied = [name for name, several in own.items() if len(several) > 1]
     rows = []
@@ -87,29 +85,28 @@ def _rows(method: str, values: Mapping[str, Sequence[str]]) -> list[Row]:
     return rows
 
 
-def sweep_folder(runs: Sequence[TableRun]) -> Path:
-    """Where a sweep's queue and tables go: the same runs give the same folder."""
-    plans = [run.plan for run in runs]
-    return runs_folder(plans, f"{NAME}-{plans[0].manifest.path.stem}")
-
-
 class Queue:
     """The state of every run of a sweep, in a file that is whole at any moment.
 
     Args:
-        folder: the sweep's.
         request: what the sweep was asked for, so that `noisyfer sweep FOLDER` goes on with it.
         runs: in their order.
+
+    Attributes:
+        folder: where the file and the tables go: the same runs give the same folder.
+        entries: a run each, as in the file.
     """
 
-    def __init__(self, folder: Path, request: Mapping[str, Any], runs: Sequence[TableRun]) -> None:
-        self.path = folder / QUEUE
+    def __init__(self, request: Mapping[str, Any], runs: Sequence[TableRun]) -> None:
+        plans = [run.plan for run in runs]
+        self.folder = runs_folder(plans, f"{NAME}-{plans[0].manifest.path.stem}")
         self.request = dict(request)
+        self.runs = runs
         self.entries = [_entry(run) for run in runs]
 
     def write(self) -> None:
         """Replace the file."""
-        write_json(self.path, {"created_by": __version__, "request": self.request, "runs": self.entries})
+        write_json(self.folder / QUEUE, {"created_by": __version__, "request": self.request, "runs": self.entries})
 
     def heed(self, place: int, message: tuple[Any, ...]) -> None:
         """Note a run's start and end; see `grid.Heed`."""
@@ -128,8 +125,7 @@ class Queue:
 
 
 def run_sweep(
-    runs: Sequence[TableRun],
-    request: Mapping[str, Any],
+    queue: Queue,
     *,
     protocol: str | None = None,
     jobs: int = 1,
@@ -139,8 +135,7 @@ def run_sweep(
     """Execute a sweep, keep its queue file, and write its table.
 
     Args:
-        runs: from `plan_sweep`.
-        request: the command's options, for the queue file.
+        queue: of the runs from `plan_sweep`.
         protocol: whose published figures are meant.
         jobs: runs side by side.
         again: start over what is finished or under way.
@@ -149,8 +144,7 @@ def run_sweep(
     Returns:
         The outcomes in the order of the runs.
     """
-    folder = sweep_folder(runs)
-    queue = Queue(folder, request, runs)
+    runs = queue.runs
     queue.write()
 
     def note(place: int, message: tuple[Any, ...]) -> None:
@@ -159,7 +153,7 @@ def run_sweep(
         queue.heed(place, message)
 
     outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=note)
-    store(folder, gather(NAME, f"Sweep over {runs[0].plan.manifest.path.name}", protocol, runs, outcomes))
+    store(queue.folder, gather(NAME, f"Sweep over {runs[0].plan.manifest.path.name}", protocol, runs, outcomes))
     return outcomes
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..core.config import options
 from ..core.errors import UserError, look_up
 from ..core.schema import NOISY_KINDS
 from ..manifest import Manifest
-from ..models.methods import METHODS
+from ..models.adversarial_weight import RULES
 from .bench import check_request, dataset_root, plan_bench, runs_folder
 from .cifar import make_cifar
 from .protocols import find_protocol, protocol_labels
 from .run import Plan
-from .settings import RunSettings
+from .settings import usable_options
 
 
 @dataclass(frozen=True)
@@ -185,9 +185,12 @@ TABLES: dict[str, BenchTable] = {
     "lambda": BenchTable(
         "The weight λ of the adversarial part at three noise levels, on CIFAR-10",
         tuple(
-            Row(f"λ {value}, {level}", "proposed", changes={"lambda": value}, data=data)
+            Row(f"λ {value}, {level}", "proposed", changes=changes, data=data)
             for level, data in _LEVELS.items()
-            for value in ("0.2", "0.4", "0.6", "0.8", "1.0", "auto")
+            for value, changes in (
+                *((value, {"lambda": value}) for value in ("0.2", "0.4", "0.6", "0.8", "1.0")),
+                *((f"by {rule}", {"lambda_rule": rule}) for rule in RULES if rule != "fixed"),
+            )
         ),
     ),
 }
@@ -208,6 +211,7 @@ def plan_table(
     seeds: Sequence[int],
     *,
     methods: Sequence[str] = (),
+    systems: Sequence[str] = (),
     manifest: Path | None = None,
     data: Path | None = None,
     protocol: str | None = None,
@@ -221,6 +225,7 @@ def plan_table(
         name: of the table.
         seeds: at least one.
         methods: only the rows of these methods; empty for all.
+        systems: only the rows with one of these names, shell patterns such as `*three sets`; empty for all.
         manifest: learn from this one; None for the table's own, made where they are not there.
         data: where the dataset is, if it is not at the manifest's hint.
         protocol: of a table of faces.
@@ -233,7 +238,7 @@ def plan_table(
     """
     table = find_table(name)
     _check_protocol(name, table, manifest, protocol)
-    rows = _chosen_rows(name, table, methods, protocol)
+    rows = _chosen_rows(name, table, methods, systems, protocol)
     _check_data(name, rows, manifest)
     check_request(
         [row.method for row in rows], common.get("preset"), changes or {}, common.get("device", "auto"), protocol
@@ -252,13 +257,24 @@ def table_folder(name: str, runs: Sequence[TableRun]) -> Path:
     return runs_folder([run.plan for run in runs], f"table-{name}-{first.config.preset}")
 
 
-def _chosen_rows(name: str, table: BenchTable, methods: Sequence[str], protocol: str | None) -> tuple[Row, ...]:
+def _chosen_rows(
+    name: str, table: BenchTable, methods: Sequence[str], systems: Sequence[str], protocol: str | None
+) -> tuple[Row, ...]:
     rows = [row for row in table.rows if not table.faces or protocol in row.published]
     there = list(dict.fromkeys(row.method for row in rows))
     for method in methods:
         if method not in (*there, "all"):
             raise UserError(f"Table {name} has no row of {method}; its methods are {', '.join(there)}.")
-    return tuple(row for row in rows if not methods or "all" in methods or row.method in methods)
+    for pattern in systems:
+        if not any(fnmatchcase(row.system, pattern) for row in rows):
+            names = "; ".join(row.system for row in rows)
+            raise UserError(f"Table {name} has no row '{pattern}'. Its rows are: {names}.")
+    return tuple(
+        row
+        for row in rows
+        if (not methods or "all" in methods or row.method in methods)
+        and (not systems or any(fnmatchcase(row.system, pattern) for pattern in systems))
+    )
 
 
 def _check_protocol(name: str, table: BenchTable, manifest: Path | None, protocol: str | None) -> None:
@@ -306,7 +322,7 @@ def _plan_row(
         sets = manifest.header.label_sets
         labels = [found for found in protocol_labels(manifest, protocol) if sets[found].task in row.tasks]
     # an option of one row's method is none of another's
-    usable = {*options(RunSettings), *options(METHODS[row.method].config_class)}
+    usable = usable_options(row.method)
     chosen = {name: value for name, value in {**row.changes, **changes}.items() if name in usable}
     (plan,) = plan_bench(
         manifest,

@@ -28,6 +28,13 @@ from .run_options import announce, check_jobs, learning_options, place_options, 
     help="All runs of a table over --seeds: 1, 2, 3 (the paper's), further, noise or lambda; with --method only rows "
     "of these methods.",
 )
+@click.option(
+    "--row",
+    "systems",
+    multiple=True,
+    metavar="NAME",
+    help="Of a --table only the rows of this name; * stands for anything, as in '*three sets'. May be repeated.",
+)
 @learning_options
 @click.option("--arch", metavar="NAME", help="The encoder: vgg, or a model of timm such as resnet18.  [default: vgg]")
 @click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
@@ -62,6 +69,7 @@ from .run_options import announce, check_jobs, learning_options, place_options, 
 def command(
     methods: tuple[str, ...],
     table: str | None,
+    systems: tuple[str, ...],
     manifest: Path | None,
     protocol: str | None,
     labels: str | None,
@@ -112,10 +120,10 @@ def command(
     request = _Request(comma_list(methods), manifest, data, strategy, again, {**plan, "protocol": protocol})
     if table is not None:
         _refuse_beside_table(labels, seed)
-        _bench_table(request, table, seeds, jobs)
+        _bench_table(request, table, systems, seeds, jobs)
         return
-    if seeds is not None or jobs != 1:
-        raise click.UsageError("--seeds and --jobs belong to a --table; of single runs there is --seed.")
+    if seeds is not None or jobs != 1 or systems:
+        raise click.UsageError("--seeds, --jobs and --row belong to a --table; of single runs there is --seed.")
     if not methods:
         raise click.UsageError("Missing option '--method' or '--table'.")
     _bench_methods(request, comma_list(labels), seed)
@@ -156,8 +164,9 @@ def _refuse_beside_table(labels: str | None, seed: int) -> None:
         raise click.UsageError("A --table takes --seeds, such as --seeds 0,1,2; leave out --seed.")
 
 
-def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) -> None:
-    from ..benchmark.evidence import gather, store, systems
+def _bench_table(request: _Request, table: str, systems: tuple[str, ...], seeds: str | None, jobs: int) -> None:
+    from ..benchmark.evidence import gather, store
+    from ..benchmark.evidence import systems as found_systems
     from ..benchmark.examples import comparable_runs, draw_examples
     from ..benchmark.grid import run_grid
     from ..benchmark.present_table import GridDisplay, print_systems
@@ -171,6 +180,7 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
         table,
         chosen,
         methods=request.methods,
+        systems=systems,
         manifest=request.manifest,
         data=request.data,
         say=say,
@@ -185,6 +195,6 @@ def _bench_table(request: _Request, table: str, seeds: str | None, jobs: int) ->
     comparable = comparable_runs(runs, outcomes)
     if comparable:
         draw_examples(folder / "examples.png", comparable)
-    print_systems(document["title"], systems(document), folder)
+    print_systems(document["title"], found_systems(document), folder)
     if any(outcome.failure for outcome in outcomes):
         raise click.ClickException("Some runs failed; the same command tries them again.")

@@ -9,7 +9,7 @@ import click
 
 from ..core.errors import UserError
 from ..core.names import comma_list
-from ..core.terminal import say
+from ..core.terminal import say, silent
 from .common import Settings, print_json, sentences
 from .config_file import read_config
 from .run_options import announce, check_jobs, learning_options, place_options, seed_list
@@ -103,7 +103,7 @@ def command(
         raise click.UsageError("Missing option '--method': in GRID, or on the command line.")
     short = {"lambda": lambda_, "epochs": epochs, "arch": arch}
     values = _values(changes) | {name: comma_list(text) for name, text in short.items() if text is not None}
-    opened = open_or_make(manifest, data, say if not as_json else _silent)
+    opened = open_or_make(manifest, data, silent if as_json else say)
     common: dict[str, Any] = {"preset": preset, "protocol": protocol, "out": out, "device": device, "init": init}
     common |= {"root": dataset_root(opened, data), "loggers": comma_list(loggers)}
     chosen = comma_list(labels)
@@ -111,12 +111,10 @@ def command(
         _search(opened, comma_list(methods), values, seed_list(seeds), search, jobs, chosen, common, as_json)
         return
     _refuse_ranges(values)
-    runs = _planned(opened, comma_list(methods), values, seed_list(seeds), {**common, "labels": chosen})
+    from ..benchmark.sweep import plan_sweep
+
+    runs = plan_sweep(opened, comma_list(methods), values, seed_list(seeds), labels=chosen, **common)
     _sweep(runs, _request(context), protocol, jobs, again, list_only=list_only, as_json=as_json)
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def _values(changes: tuple[str, ...]) -> dict[str, list[str]]:
@@ -143,14 +141,6 @@ def _request(context: click.Context) -> dict[str, Any]:
     return found
 
 
-def _planned(
-    manifest: Manifest, methods: list[str], values: dict[str, list[str]], seeds: list[int], common: dict[str, Any]
-) -> list[TableRun]:
-    from ..benchmark.sweep import plan_sweep
-
-    return plan_sweep(manifest, methods, values, seeds, **common)
-
-
 def _sweep(
     runs: list[TableRun],
     request: dict[str, Any],
@@ -163,10 +153,10 @@ def _sweep(
 ) -> None:
     from ..benchmark.evidence import read_evidence, systems
     from ..benchmark.present_table import GridDisplay, print_queue, print_systems
-    from ..benchmark.sweep import Queue, read_queue, run_sweep, sweep_folder
+    from ..benchmark.sweep import Queue, run_sweep
 
-    folder = sweep_folder(runs)
-    entries = Queue(folder, request, runs).entries
+    queue = Queue(request, runs)
+    folder, entries = queue.folder, queue.entries
     if list_only:
         print_json(entries) if as_json else print_queue(entries, folder)
         return
@@ -174,9 +164,9 @@ def _sweep(
     if not as_json:
         say(f"{len(runs)} runs, {sum(entry['state'] == 'finished' for entry in entries)} of them finished: {folder}")
     with GridDisplay(runs, silent=as_json) as display:
-        outcomes = run_sweep(runs, request, protocol=protocol, jobs=jobs, again=again, heed=display.heed)
+        outcomes = run_sweep(queue, protocol=protocol, jobs=jobs, again=again, heed=display.heed)
     if as_json:
-        print_json(read_queue(folder)["runs"])
+        print_json(entries)
     else:
         document = read_evidence(folder / "table.json")
         print_systems(document["title"], systems(document), folder)
@@ -197,11 +187,11 @@ def _search(
     as_json: bool,
 ) -> None:
     from ..benchmark.present_table import GridDisplay, print_trials
-    from ..benchmark.search import Search, run_search
+    from ..benchmark.search import Search, is_range, run_search
 
     if len(methods) != 1 or methods == ["all"] or len(seeds) != 1:
         raise click.UsageError("A --search is of one --method, with one of --seeds.")
-    fixed = {name: several[0] for name, several in values.items() if len(several) == 1 and ".." not in several[0]}
+    fixed = {name: several[0] for name, several in values.items() if len(several) == 1 and not is_range(several[0])}
     space = {name: several for name, several in values.items() if name not in fixed}
     search = Search(manifest, methods[0], space, trials, seeds[0], labels, {**common, "changes": fixed})
     if not as_json:
@@ -214,7 +204,7 @@ def _search(
     if as_json:
         print_json([vars(trial) for trial in found])
     else:
-        print_trials(found, _suggestion(search.manifest.path, methods[0], {**fixed}, found))
+        print_trials(found, _suggestion(search.manifest.path, methods[0], fixed, found))
     if all(trial.score is None for trial in found):
         raise click.ClickException("Every trial failed.")
 

@@ -41,6 +41,19 @@ def to_labels(task: Task, columns: Sequence[pa.Array]) -> tuple[Array, Array]:
     return (values[:, 0] if task.kind == "categorical" else values), present
 
 
+def to_probs(column: pa.Array, classes: int) -> tuple[Array, Array]:
+    """Class probabilities of some rows, float32 n×K with NaN where they are missing, and presence.
+
+    Args:
+        column: K numbers a row, as `check_probs` wants them.
+        classes: K.
+    """
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    probs = np.full((len(column), classes), np.nan, np.float32)
+    probs[present] = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, classes)
+    return probs, present
+
+
 def check_labels(what: str, task: Task, values: Array, present: Array) -> None:
     """See whether all labels are in their task's range.
 

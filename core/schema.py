@@ -97,10 +97,10 @@ class LabelSet:
         return cls(name, task, annotator, kind, columns, provenance)
 
     @classmethod
-    def valence_arousal(cls, annotator: str, kind: str, provenance: Mapping[str, Any]) -> LabelSet:
+    def valence_arousal(cls, annotator: str, kind: str, provenance: Mapping[str, Any], task: str = "va") -> LabelSet:
         """A valence/arousal label set with the customary names."""
         columns = {"valence": f"valence_{annotator}", "arousal": f"arousal_{annotator}"}
-        return cls(f"va_{annotator}", "va", annotator, kind, columns, provenance)
+        return cls(f"{task}_{annotator}", task, annotator, kind, columns, provenance)
 
     def to_json(self) -> dict[str, Any]:
         """The label set's entry in the metadata."""

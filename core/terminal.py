@@ -48,6 +48,10 @@ def say(text: str) -> None:
         click.echo(text)
 
 
+def silent(_: object) -> None:
+    """Say nothing, where somebody has to be told."""
+
+
 def can_draw(on: Console) -> bool:
     """Whether bars can move there: on a terminal, or in a notebook that has widgets."""
     from importlib.util import find_spec

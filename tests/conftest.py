@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -47,6 +47,18 @@ def hostile_runs(digits_manifest: Path, tmp_path_factory: pytest.TempPathFactory
     from report_runs import make_hostile_runs
 
     return make_hostile_runs(digits_manifest, tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A started Chromium, for modules that are marked by `browsers.NEEDED`."""
+    from browsers import CHROMIUM, SWITCHES
+
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

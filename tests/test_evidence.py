@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from noisyfer.benchmark.evidence import cells, markdown, merge_evidence, read_evidence, spread, systems
-from noisyfer.benchmark.pictures import draw_systems
+from noisyfer.benchmark.pictures import draw_systems, draw_weights
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from PIL import Image
@@ -147,6 +147,29 @@ def test_curves_are_drawn_for_each_manifest_and_loss(tmp_path: Path) -> None:
     assert high > 1.5 * low
 
 
+def test_scores_are_drawn_over_lambda_a_panel_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from noisyfer.benchmark import pictures
+
+    drawn: list[Any] = []
+    monkeypatch.setattr(pictures, "save_figure", lambda figure, path: drawn.append(figure))
+    found = []
+    for place, (rule, weight) in enumerate((("fixed", 0.8), ("fixed", 0.2), ("balance", 0.8))):
+        for seed in (0, 1):
+            one = run(f"row {place}", seed, 0.5, 0.6, {"class_flip20": 0.5})
+            curves = {"class accuracy": [0.1, 0.3 + 0.1 * seed + 0.05 * place], "lambda": [0.8, 0.6 + 0.1 * seed]}
+            found.append({**one, "options": {"lambda": weight, "lambda_rule": rule}, "curves": curves})
+    elsewhere = {**found[0], "manifest": {"name": "cifar10-high.parquet"}}
+    draw_weights(tmp_path / "weights.png", [*found, elsewhere])
+    one, other = drawn[0].axes
+    assert (one.get_title(), other.get_title()) == ("cifar10.parquet", "cifar10-high.parquet")
+    line = next(line for line in one.lines if line.get_marker() == "o")
+    assert line.get_xdata() == pytest.approx([0.2, 0.8])
+    assert line.get_ydata() == pytest.approx([0.4, 0.35])
+    dashed = next(line for line in one.lines if line.get_linestyle() == "--")
+    assert dashed.get_label() == "balance, ended at 0.65"
+    assert dashed.get_ydata() == pytest.approx([0.45, 0.45])
+
+
 def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: Path, here: Path) -> None:
     command = [
         *("bench", "--table", "1", "--method", "vgg-all", "--preset", "smoke", "--seeds", "0", "--epochs", "1"),
@@ -181,6 +204,7 @@ def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: 
         (("--table", "1", "--seeds", "1,x"), "'x' is no whole number"),
         (("--table", "1", "--jobs", "0"), "at least one run"),
         (("--method", "sce", "--jobs", "2"), "belong to a --table"),
+        (("--method", "sce", "--row", "SCE"), "belong to a --table"),
         ((), "Missing option '--method' or '--table'"),
     ],
 )

@@ -17,7 +17,7 @@ from noisyfer.benchmark.inspect import inspect_manifest
 from noisyfer.benchmark.inspecting import audit as audits
 from noisyfer.benchmark.inspecting import estimates
 from noisyfer.benchmark.inspecting import opinions as opinions_module
-from noisyfer.benchmark.inspecting.agreement import cohen_kappa, confusion, fleiss_kappa
+from noisyfer.benchmark.inspecting.agreement import cohen_kappa, fleiss_kappa
 from noisyfer.benchmark.inspecting.audit import Audit, audit_manifest
 from noisyfer.benchmark.inspecting.beliefs import Belief, Beliefs, run_beliefs
 from noisyfer.benchmark.inspecting.estimates import confident_learning
@@ -27,6 +27,7 @@ from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Manifest
 from noisyfer.models.aggregation import dawid_skene, posterior_of
+from noisyfer.training.metrics import confusion_counts
 from page_reading import check_self_contained
 from report_runs import CLASSES as HOSTILE_CLASSES
 from report_runs import HOSTILE, IMAGE, hostile_manifest
@@ -66,7 +67,7 @@ def test_cohen_kappa_is_that_worked_by_hand() -> None:
     first = np.repeat([0, 0, 1, 1], [20, 5, 10, 15])
     second = np.repeat([0, 1, 0, 1], [20, 5, 10, 15])
     assert cohen_kappa(first, second, 3) == pytest.approx(0.4)
-    assert confusion(first, second, 3).tolist() == [[20, 5, 0], [10, 15, 0], [0, 0, 0]]
+    assert confusion_counts(first, second, 3).tolist() == [[20, 5, 0], [10, 15, 0], [0, 0, 0]]
     assert cohen_kappa(np.zeros(4, int), np.zeros(4, int), 3) is None
     assert cohen_kappa(np.zeros(0, int), np.zeros(0, int), 3) is None
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import browsers
 import pytest
+from browsers import watched
 from noisyfer.benchmark.inspect import inspect_manifest
 from noisyfer.benchmark.reviewing.decisions import DecisionFile, read_decisions
 from noisyfer.benchmark.reviewing.server import ReviewServer
@@ -16,20 +17,7 @@ from noisyfer.benchmark.reviewing.session import Session, make_queue
 from report_runs import CLASSES as HOSTILE_CLASSES
 from report_runs import HOSTILE, hostile_manifest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-    pytest.mark.usefixtures("no_waiting_for_the_disk"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
+pytestmark = browsers.NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +25,8 @@ def page(browser: Any, digits_manifest: Path, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("audit")
     out = folder / "audit.html"
     inspect_manifest(hostile_manifest(digits_manifest, folder / "h.parquet"), out=out, suspects=60)
-    said: list[str] = []
-    asked: list[str] = []
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(out.as_uri())
-    yield opened
-    opened.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [out.as_uri()]
+    with watched(browser, out.as_uri()) as opened:
+        yield opened
 
 
 def seen(page: Any) -> list[str]:

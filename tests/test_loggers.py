@@ -77,6 +77,19 @@ def test_a_logger_that_fails_is_a_sentence_and_the_others_are_closed(tmp_path: P
     assert notebook[-1] == "closed"
 
 
+def test_a_logger_that_cannot_begin_leaves_none_open(
+    tmp_path: Path, notebook: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Notebook):
+        def __init__(self, folder: Path, epochs_done: int, options: Mapping[str, Any]) -> None:
+            raise RuntimeError("no ink")
+
+    monkeypatch.setitem(LOGGERS, "broken", (Broken, "json"))
+    with pytest.raises(UserError, match="broken cannot take"):
+        Loggers(["notebook", "broken"], tmp_path, 0, {"epochs": 1, "method": "vgg-all"})
+    assert notebook[-1] == "closed"
+
+
 def test_unknown_and_missing_loggers_are_refused(monkeypatch: pytest.MonkeyPatch, digits_manifest: Path) -> None:
     monkeypatch.setitem(LOGGERS, "wandb", (LOGGERS["wandb"][0], "no_such_package_of_figures"))
     with pytest.raises(UserError, match="pip install no_such_package_of_figures"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -13,37 +12,23 @@ import pyarrow as pa
 import pytest
 import timm
 import torch
-from click.testing import CliRunner
 from messages import sentence
-from noisyfer.cli import main
 from noisyfer.core.config import to_dict
 from noisyfer.core.errors import UserError
 from noisyfer.core.files import sha256_file
 from noisyfer.manifest import Dataset, Header, LabelSet, Manifest, Task, write_manifest
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Problem
-from noisyfer.models.networks import Architecture, VGGTrunk, build_teacher
+from noisyfer.models.networks import Architecture, build_teacher
 from noisyfer.relabel.lesson import Lesson, LessonConfig
 from noisyfer.relabel.pretrain import load_material, pretrain
 from noisyfer.relabel.pretrain_plan import PRESETS, PretrainPlan, PretrainSettings, check_request, plan_pretraining
 from noisyfer.relabel.teacher_files import read_description
 from noisyfer.relabel.teachers import load_teacher
 from noisyfer.training.feed import Feed
-from noisyfer.training.initial import load_convolutions
 from PIL import Image
+from pretrain_world import CLASSES, colour, vgg_face
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
-CLASSES = ("neutral", "happy", "sad")
-COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
-LAYERS = [f"conv{block}_{place}" for block, many in enumerate((2, 2, 3, 3, 3), 1) for place in range(1, many + 1)]
-
-
-def colour(number: int) -> tuple[int, float, np.ndarray[Any, Any]]:
-    """Class, valence and picture of a sample: the class is the hue, the valence the brightness."""
-    draw = np.random.default_rng(number)
-    label, valence = number % 3, float(draw.uniform(-1, 1))
-    pixels = np.array(COLOURS[label]) * (0.6 + 0.4 * valence) + draw.integers(-20, 20, (32, 32, 3))
-    return label, valence, np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def write_world(folder: Path, splits: Mapping[str, int], faces: bool = False) -> Manifest:
@@ -286,37 +271,6 @@ def test_a_network_of_timm_with_its_own_normalisation(world: Manifest, tmp_path:
     assert onlooker.told == [f"Took {whole} of {whole} tensors from {planned.out}."]
 
 
-def vgg_face(width: float = 1 / 16, name: Any = "{layer}.{kind}".format) -> dict[str, torch.Tensor]:
-    """A state dict with VGG-Face's names, the fully connected layers included."""
-    state, inputs = {}, 3
-    for number, (layer, outputs) in enumerate(zip(LAYERS, (64, 64, 128, 128, *[256] * 3, *[512] * 6), strict=True)):
-        outputs = max(1, round(outputs * width))
-        state[name(layer=layer, kind="weight")] = torch.full((outputs, inputs, 3, 3), number + 0.5)
-        state[name(layer=layer, kind="bias")] = torch.full((outputs,), -number - 0.5)
-        inputs = outputs
-    return {**state, "fc6.weight": torch.zeros(4, 4), "fc6.bias": torch.zeros(4)}
-
-
-def torchvisions(layer: str, kind: str) -> str:
-    place = LAYERS.index(layer)
-    pools = sum(place >= first for first in (2, 4, 7, 10))
-    return f"features.{2 * place + pools}.{kind}"
-
-
-@pytest.mark.parametrize("name", ["{layer}.{kind}".format, "module.{layer}.{kind}".format, torchvisions])
-def test_the_convolutions_of_vgg_face_go_where_they_belong(name: Any, tmp_path: Path) -> None:
-    torch.save(vgg_face(name=name), tmp_path / "vgg_face.pth")
-    trunk = VGGTrunk(32, 1 / 16, 8)
-    before = [parameter.clone() for parameter in trunk.hidden.parameters()]
-    assert load_convolutions(trunk, tmp_path / "vgg_face.pth") == 13
-    layers = [module.requires_grad_(False) for module in trunk.convolutions if isinstance(module, torch.nn.Conv2d)]
-    assert [float(layer.weight[0, 0, 0, 0]) for layer in layers] == [number + 0.5 for number in range(13)]
-    assert [float(layer.bias[0]) for layer in layers if layer.bias is not None] == [
-        -number - 0.5 for number in range(13)
-    ]
-    assert all(torch.equal(old, new) for old, new in zip(before, trunk.hidden.parameters(), strict=True))
-
-
 def test_weights_that_cannot_be_started_from_are_a_sentence(world: Manifest, tmp_path: Path) -> None:
     def refused(state: Any, **more: Any) -> str:
         torch.save(state, tmp_path / "init.pth")
@@ -387,55 +341,6 @@ def test_missing_labels_do_not_teach() -> None:
 
 def test_a_teachers_lesson_is_no_method_of_the_benchmark() -> None:
     assert not [name for name in METHODS if "lesson" in METHODS[name].__name__.casefold()]
-
-
-def noisyfer(*arguments: str | Path) -> Any:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def test_the_command_makes_the_manifest_the_teacher_and_then_the_labels(here: Path) -> None:
-    for number in range(40):
-        folder = here / "photos" / CLASSES[number % 3]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(colour(number)[2]).save(folder / f"{number}.png")
-    relabelled = noisyfer("relabel", "--source", "folder", "--root", "photos", "--whole", "--out", "own.parquet")
-    assert relabelled.exit_code == 0, relabelled.output
-    arguments = ("pretrain", "--manifest", "own.parquet", "--out", "own.ckpt", "--preset", "smoke", "--epochs", "2")
-    first = noisyfer(*arguments, "--balance")
-    assert first.exit_code == 0, first.output
-    assert "epoch 2/2 val expression accuracy" in first.output
-    assert "Wrote own.ckpt" in first.output
-    header = read_description(here / "own.ckpt")
-    assert header.training["settings"]["sampling"] == "balanced"
-    assert not header.align
-    again = noisyfer(*arguments, "--balance")
-    assert "own.ckpt was finished before" in again.output
-    other = noisyfer(*arguments)
-    assert other.exit_code == 1
-    assert "sampling: balanced → plain" in other.stderr
-    labelled = noisyfer("relabel", "--source", "folder", "--root", "photos", "--whole", "--model", "own.ckpt")
-    assert labelled.exit_code == 0, labelled.output
-    manifest = Manifest.open(here / "data_manifests" / "folder_by_own.parquet")
-    provenance = manifest.header.label_sets["expression_own"].provenance
-    assert provenance["checkpoint_sha256"] == sha256_file(here / "own.ckpt")
-    assert provenance["figures"] == json.loads(json.dumps(header.figures))
-    assert manifest.labels("expression_own").present.all()
-
-
-def test_the_command_says_what_to_give(here: Path) -> None:
-    for arguments, told in (
-        ((), "either --source NAME or --manifest FILE"),
-        (("--source", "raf", "--manifest", "m.parquet"), "either --source NAME or --manifest FILE"),
-        (("--source", "raff"), "no source named 'raff'. Did you mean 'raf'"),
-        (("--manifest", "m.parquet", "--contempt"), "has its label sets already"),
-        (("--source", "raf", "--batch", "many"), "batch_size is 'many'; a whole number"),
-        (("--source", "raf", "--arch", "vgg", "--size", "48"), "vgg is defined for"),
-        (("--source", "raf", "--set", "learning_rate"), "not of the form key=value"),
-    ):
-        result = noisyfer("pretrain", "--out", "t.ckpt", *arguments)
-        assert result.exit_code == 1, result.output
-        assert told in result.stderr
-    assert not list(here.iterdir())
 
 
 def test_the_documents_table_is_the_presets_own() -> None:

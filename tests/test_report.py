@@ -22,13 +22,10 @@ from noisyfer.benchmark.reporting.figures import FREQUENT, MOST_BARS, classes, c
 from noisyfer.benchmark.reporting.find import find_runs
 from noisyfer.benchmark.reporting.group import grouped
 from noisyfer.benchmark.reporting.repeat import repeat_command
-from noisyfer.benchmark.reporting.shapes import misfit
 from noisyfer.benchmark.reporting.synthesis import syntheses
 from noisyfer.cli import main
-from noisyfer.core.errors import UserError
 from page_reading import Reading, check_self_contained
-from PIL import Image
-from report_runs import CLASSES, FOLDER, MANIFEST
+from report_runs import CLASSES, FOLDER, MANIFEST, change, folder, many, result_of
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -50,20 +47,6 @@ def html(hostile_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     assert ran.stderr == ""
     assert "3 finished runs of 2 systems" in ran.output
     return out.read_text(encoding="utf-8")
-
-
-def folder(runs: Path, method: str, seed: int = 0) -> Path:
-    return next(runs.glob(f"*-{method}-seed{seed}-*"))
-
-
-def result_of(runs: Path, method: str, seed: int = 0) -> dict[str, Any]:
-    return dict(json.loads((folder(runs, method, seed) / "result.json").read_text()))
-
-
-def change(file: Path, how: Callable[[Any], Any]) -> None:
-    stored = json.loads(file.read_text())
-    how(stored)
-    file.write_text(json.dumps(stored))
 
 
 def shown(runs: Path, out: Path, **more: Any) -> Reading:
@@ -317,20 +300,6 @@ def write_and_read(runs: Path, tmp_path: Path) -> str:
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def many(runs: Path, number: int, epochs: int) -> None:
-    """Copies of a run under other learning rates, with long curves."""
-    original = folder(runs, "proposed")
-    line = (original / "metrics.jsonl").read_text().splitlines()[-1]
-    rows = [json.dumps({**json.loads(line), "epoch": epoch}) for epoch in range(1, epochs + 1)]
-    noise = np.random.default_rng(0).integers(0, 256, (700, 800, 3), np.uint8)
-    for place in range(number):
-        copy = Path(shutil.copytree(original, runs / f"copy-{place}"))
-        change(copy / "config.json", lambda stored, place=place: stored["run"]["options"].update(gamma=place))
-        (copy / "metrics.jsonl").write_text("\n".join(rows) + "\n")
-        if place < 2:
-            Image.fromarray(noise).save(copy / "synthesis.png", compress_level=1)
-
-
 def test_fifty_systems_of_two_hundred_epochs_stay_below_five_megabytes(runs: Path, tmp_path: Path) -> None:
     many(runs, 47, 200)
     written = write_report([runs], tmp_path / "report.html")
@@ -408,17 +377,6 @@ def test_what_cannot_be_reported_is_a_sentence_and_no_file(runs: Path, here: Pat
     assert not list(here.glob("empty/*"))
 
 
-def test_where_a_value_first_differs_from_a_shape() -> None:
-    shape = {"a": {"*": [(int, float)]}, "b": str}
-    assert misfit({"a": {}, "b": ""}, shape) == ""
-    assert misfit({"a": {"x": [1, 2.5]}, "b": "", "more": 1}, shape) == ""
-    assert misfit({"a": {"x": [1, "2"]}, "b": ""}, shape) == "a.x[1]"
-    assert misfit({"a": {"x": 1}, "b": ""}, shape) == "a.x"
-    assert misfit({"a": []}, shape) == "a"
-    assert misfit({"a": {}}, shape) == "b"
-    assert misfit(3, shape) == "everything"
-
-
 def test_predictions_that_are_no_probabilities_are_refused(runs: Path) -> None:
     file = folder(runs, "vgg-all") / "predictions.parquet"
     table = pq.read_table(file)
@@ -431,8 +389,9 @@ def test_predictions_that_are_no_probabilities_are_refused(runs: Path) -> None:
     assert re.search("no probabilities.*not in the reliability diagram", notes[0])
 
 
-def test_a_path_may_be_one_run(hostile_runs: Path) -> None:
-    found = find_runs([folder(hostile_runs, "vgg-all")])
-    assert [run.config["method"] for run in found.finished] == ["vgg-all"]
-    with pytest.raises(UserError, match="no folder"):
-        find_runs([folder(hostile_runs, "vgg-all") / "result.json"])
+def test_the_title_names_two_paths_at_most(runs: Path, tmp_path: Path) -> None:
+    paths = sorted(path for path in runs.iterdir() if (path / "result.json").exists())
+    assert len(paths) == 3
+    write_report(paths, tmp_path / "page.html")
+    found = Reading((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert f"Runs in {paths[0].name}, {paths[1].name} and 1 more" in found.text

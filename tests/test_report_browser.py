@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import browsers
 import pytest
+from browsers import watched
 from noisyfer.benchmark.report import write_report
 from report_runs import HOSTILE, IMAGE, MANIFEST
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
-    pytest.mark.usefixtures("no_waiting_for_the_disk"),
-]
-SWITCHES = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
-        yield launched
-        launched.close()
+pytestmark = browsers.NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +25,8 @@ def report(hostile_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def page(browser: Any, report: Path) -> Iterator[Any]:
     """The opened report; at the end nothing was on the console, asked for, or executed by a name."""
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    said: list[str] = []
-    asked: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(report.as_uri())
-    yield opened
-    opened.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    with watched(browser, report.as_uri()) as opened:
+        yield opened
 
 
 def cells(page: Any, caption: str, column: int) -> list[str]:
@@ -157,6 +134,7 @@ def test_values_are_read_by_pointer_and_by_arrow_keys(page: Any) -> None:
     page.locator("#curves > .charts .legend button", has_text="proposed").first.click()
     assert "proposed" not in chart.locator(".readout").inner_text()
     chart.locator("details summary").click()
+    chart.locator("details table").wait_for()  # it is made in the event after the click's
     assert chart.locator("details th").all_inner_texts() == ["epoch", "proposed", "vgg-all", "1", "2"]
 
 

@@ -82,6 +82,21 @@ def test_tables_of_several_kinds_of_noise_make_their_manifests(here: Path) -> No
     assert not told
 
 
+def test_a_table_can_be_asked_for_rows_by_name(digits_manifest: Path, tmp_path: Path) -> None:
+    runs = planned("3", 0, 1, manifest=digits_manifest, out=tmp_path, systems=("proposed*", "VGG*one set"))
+    asked = [(run.row.system, run.plan.config.seed) for run in runs]
+    rows = ("VGG, a head a set, one set", "proposed, one set", "proposed, three sets")
+    assert asked == [(row, seed) for seed in (0, 1) for row in rows]
+
+
+def test_the_table_of_lambda_has_each_rule_beside_weights_by_hand(here: Path) -> None:
+    write_python(here / "datasets", tiny_cifar(per_batch=20, test=20))
+    runs = planned("lambda", systems=("*20, 30, 40 %",))
+    found = [(run.plan.config.options.lambda_rule, run.plan.config.options.lambda_) for run in runs]
+    assert [weight for rule, weight in found if rule == "fixed"] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert [rule for rule, _ in found if rule != "fixed"] == ["balance", "controller", "uncertainty"]
+
+
 def test_an_option_of_one_method_is_left_out_of_the_others(digits_manifest: Path, tmp_path: Path) -> None:
     runs = planned("1", manifest=digits_manifest, out=tmp_path, changes={"lambda": "0.3", "epochs": "3"})
     weights = {run.row.method: getattr(run.plan.config.options, "lambda_", None) for run in runs}
@@ -98,6 +113,7 @@ def test_an_option_of_one_method_is_left_out_of_the_others(digits_manifest: Path
         ("1", {"protocol": "raf-base"}, "leave it out"),
         ("noise", {"manifest": Path("any.parquet")}, "leave out --manifest"),
         ("1", {"methods": ("elr",)}, "no row of elr; its methods are vgg-clean"),
+        ("1", {"systems": ("sce",)}, "no row 'sce'. Its rows are: VGG, clean labels; "),
         ("1", {"changes": {"lamda": "1"}}, "lamda"),
         ("1", {"methods": ("sce",), "changes": {"lambda": "1"}}, "lambda"),
         ("2", {"manifest": Path("any.parquet"), "protocol": "fer-base"}, "fer-base"),

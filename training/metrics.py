@@ -26,18 +26,25 @@ def accuracy(probabilities: Array, labels: Labels) -> float:
     return float(hits[labels.present].mean()) if labels.present.any() else float("nan")
 
 
-def confusion(probabilities: Array, labels: Labels) -> Array:
-    """K×K counts: row the label, column the prediction."""
+def confusion_counts(rows: Array, columns: Array, classes: int) -> Array:
+    """K×K counts of the samples with the row's class in one list of labels and the column's in the other.
+
+    Args:
+        rows: class ids N.
+        columns: class ids N.
+        classes: K.
+    """
     from sklearn.metrics import confusion_matrix
 
-    classes = range(probabilities.shape[1])
-    if not labels.present.any():
-        return np.zeros((len(classes), len(classes)), np.int64)  # scikit-learn refuses to count nothing
-    return np.asarray(
-        confusion_matrix(
-            labels.values[labels.present], probabilities.argmax(axis=1)[labels.present], labels=list(classes)
-        )
-    )
+    if not len(rows):
+        return np.zeros((classes, classes), np.int64)  # scikit-learn refuses to count nothing
+    return np.asarray(confusion_matrix(rows, columns, labels=np.arange(classes)))
+
+
+def confusion(probabilities: Array, labels: Labels) -> Array:
+    """K×K counts: row the label, column the prediction."""
+    predicted = probabilities.argmax(axis=1)[labels.present]
+    return confusion_counts(labels.values[labels.present], predicted, probabilities.shape[1])
 
 
 def class_f1(probabilities: Array, labels: Labels) -> Array:

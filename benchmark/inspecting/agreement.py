@@ -1,4 +1,4 @@
-"""How far annotators agree beyond chance: Cohen's κ of two, Fleiss' κ of several, and their confusions."""
+"""How far annotators agree beyond chance: Cohen's κ of two, Fleiss' κ of several."""
 
 from __future__ import annotations
 
@@ -7,21 +7,6 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-
-
-def confusion(rows: Array, columns: Array, classes: int) -> Array:
-    """K×K counts of the samples with the row's class in one set and the column's in the other.
-
-    Args:
-        rows: class ids N of one set.
-        columns: class ids N of the other.
-        classes: K.
-    """
-    from sklearn.metrics import confusion_matrix
-
-    if not len(rows):
-        return np.zeros((classes, classes), np.int64)
-    return np.asarray(confusion_matrix(rows, columns, labels=np.arange(classes)))
 
 
 def cohen_kappa(first: Array, second: Array, classes: int) -> float | None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ...core.errors import UserError, first_line
-from ...core.label_values import check_probs
+from ...core.label_values import check_probs, to_probs
 from ...core.schema import Task
 from ...manifest import Manifest
 from ...models.aggregation import Consensus, dawid_skene, posterior_of
@@ -82,13 +82,13 @@ class Beliefs:
             for batch in self.manifest.batches([self.opinions.sets[name].columns["probs"]]):
                 column = batch.column(0)
                 check_probs(f"{self.manifest.path}: label set '{name}'", task, column)
-                there = start + np.flatnonzero(np.asarray(column.is_valid()))
-                total[there] += _matrix(column, len(task.classes))
-                count[there] += 1
+                probs, there = to_probs(column, len(task.classes))
+                here = slice(start, start + len(column))
+                total[here][there] += probs[there]
+                count[here][there] += 1
                 start += len(column)
-        probs = total / np.maximum(count, 1)[:, None]
         each = "the probabilities" if len(names) == 1 else "the mean of the probabilities"
-        return Belief(f"{each} of {', '.join(names)}", probs, count > 0)
+        return Belief(f"{each} of {', '.join(names)}", total / np.maximum(count, 1)[:, None], count > 0)
 
     def _inferred(self, names: Sequence[str]) -> Belief:
         model = consensus(self.opinions, names)
@@ -149,17 +149,11 @@ def run_beliefs(manifest: Manifest, place: Path) -> Mapping[str, Belief]:
 def _matched(file: Path, place: Path, task: Task, column: pa.ChunkedArray, found: Array) -> Belief:
     merged = column.combine_chunks()
     check_probs(f"{file}: '{task.name}_probs'", task, merged)
-    told = np.zeros((len(merged) + 1, len(task.classes)), np.float32)  # the last row for samples without a prediction
-    valid = np.flatnonzero(np.asarray(merged.is_valid()))
-    told[valid] = _matrix(merged, len(task.classes))
-    known = (found >= 0) & np.isin(found, valid)
+    probs, there = to_probs(merged, len(task.classes))
+    # the last row is for samples without a prediction
+    told = np.append(np.where(there[:, None], probs, 0), np.zeros((1, len(task.classes)), np.float32), axis=0)
+    known = np.append(there, False)[found]
     return Belief(f"the predictions of the run {place.resolve().name}", told[found], known)
-
-
-def _matrix(column: pa.Array, classes: int) -> Array:
-    """The rows of a checked list column that are there, n×K."""
-    flat = np.asarray(column.drop_null().flatten())
-    return flat.reshape(-1, classes)
 
 
 def _tensors(opinions: Opinions, names: Sequence[str], rows: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import UserError, first_line
+from ...training.metrics import confusion_counts
 from ..noise import measured_rate
-from .agreement import confusion
 from .beliefs import Belief, consensus
 from .opinions import Opinions
 
@@ -58,7 +58,7 @@ def true_noise(opinions: Opinions, name: str) -> Estimate | None:
     clean, noisy = opinions.common(opinions.truth, name)
     if not len(clean):
         return None
-    counts = confusion(clean, noisy, len(opinions.task.classes))
+    counts = confusion_counts(clean, noisy, len(opinions.task.classes))
     return Estimate(measured_rate(clean, noisy), shares(counts), int((clean != noisy).sum()), len(clean))
 
 

@@ -49,11 +49,6 @@ def write_scores(audit: Audit, out: Path) -> Sequence[str]:
     header = manifest.header.with_label_sets((), (parent,)).seen_from(out.parent, manifest.path.parent)
     extra = [pa.field(name, pa.float32()) for name in scores]
     with manifest_writer(out, header, extra=extra) as write:
-        start = 0
-        for batch in manifest.batches():
-            table = pa.Table.from_batches([batch])
-            for name, values in scores.items():
-                table = table.append_column(name, values.slice(start, batch.num_rows))
-            start += batch.num_rows
+        for table in manifest.extended(scores):
             write(table)
     return list(scores)

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from ...core.charts import Axes, Series, bar_chart, group, heat_map
 from ...core.web import Cell, Column, Content, folded, heading, joined, note, table
-from ..reporting.audit import samples_table
+from ...training import metrics
+from ..reporting.audit import class_counts_table, samples_table
 from .audit import WAYS, Audit, TaskAudit
 from .matrices import MOST_CLASSES, counts_matrix, share_matrix
 
@@ -54,9 +55,8 @@ def counts(audit: Audit) -> Markup:
                 f"Share of each class, {task}", classes, series, Axes("class", "share of the set's labels")
             )
             parts.append(group(names, [drawn]))
-        columns = [Column("class"), *(Column(name, True) for name in names)]
-        rows: list[list[Content]] = [[label, *(each[name][label] for name in names)] for label in classes]
-        parts.append(table(f"Class counts, {task}", columns, rows, filterable=len(classes) > MOST_CLASSES))
+        filterable = len(classes) > MOST_CLASSES
+        parts.append(class_counts_table(audit.summary, task, classes, names, filterable=filterable))
     return joined(*parts)
 
 
@@ -154,7 +154,7 @@ def transition_error(found: TaskAudit, name: str, way: str) -> float | None:
     if true is None or estimate is None:
         return None
     both = ~(np.isnan(true) | np.isnan(estimate)).any(axis=1)
-    return float(np.abs(estimate[both] - true[both]).sum() / true[both].sum()) if both.any() else None
+    return metrics.transition_error(estimate[both], true[both]) if both.any() else None
 
 
 def _rate(value: float) -> Cell:

@@ -86,11 +86,7 @@ def audit(source: Source) -> Markup:
     for task, described in source.manifest.header.tasks.items():
         names = [name for name, each in source.manifest.header.label_sets.items() if each.task == task]
         if described.kind == "categorical" and names:
-            columns = [Column("class"), *(Column(name, True) for name in names)]
-            rows: list[list[Content]] = [
-                [label, *(summary.sets[name].counts[label] for name in names)] for label in described.classes
-            ]
-            parts.append(table(f"Class counts, {task}", columns, rows))
+            parts.append(class_counts_table(summary, task, described.classes, names))
         if len(names) > 1:
             what = "share of samples" if described.kind == "categorical" else "CCC"
             values = [[_agreement(summary, row, column) for column in names] for row in names]
@@ -115,6 +111,15 @@ def samples_table(summary: Summary) -> Markup:
         for split, statuses in summary.samples.items()
     ]
     return table("Samples", [Column("split"), Column("samples", True), Column("by status")], rows)
+
+
+def class_counts_table(
+    summary: Summary, task: str, classes: Sequence[str], names: Sequence[str], *, filterable: bool = False
+) -> Markup:
+    """How often each set of a task gives each class."""
+    columns = [Column("class"), *(Column(name, True) for name in names)]
+    rows: list[list[Content]] = [[label, *(summary.sets[name].counts[label] for name in names)] for label in classes]
+    return table(f"Class counts, {task}", columns, rows, filterable=filterable)
 
 
 def _sets(manifest: Manifest, summary: Summary) -> Markup:
