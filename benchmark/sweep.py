@@ -10,7 +10,7 @@ from typing import Any
 from .. import __version__
 from ..core.config import options
 from ..core.errors import UserError
-from ..core.files import read_json, write_json
+from ..core.files import locked, read_json, write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from .bench import check_request, plan_bench, runs_folder
@@ -148,8 +148,24 @@ def run_sweep(
 
     Returns:
         The outcomes in the order of the runs.
+
+    Raises:
+        UserError: another process runs this sweep.
     """
     folder = sweep_folder(runs)
+    with locked(folder):
+        return _run(folder, runs, request, protocol, jobs, again, heed)
+
+
+def _run(
+    folder: Path,
+    runs: Sequence[TableRun],
+    request: Mapping[str, Any],
+    protocol: str | None,
+    jobs: int,
+    again: bool,
+    heed: Heed | None,
+) -> list[Outcome]:
     queue = Queue(folder, request, runs)
     queue.write()
 

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from ..core.errors import Stopped, UserError
 from ..core.files import finite
+from ..core.scarcity import scarcity
 from ..core.terminal import is_verbose
 from .stopping import interruptible, status_after, tell, undisturbed
 
@@ -33,6 +34,11 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             if is_verbose():
                 traceback.print_exc()
             raise click.ClickException(str(error)) from error
+        except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            sentence = scarcity(error)
+            if sentence is None or is_verbose():
+                raise
+            raise click.ClickException(sentence) from error
         except KeyboardInterrupt as interrupt:
             with undisturbed():
                 tell("Stopped. Nothing half-written is left. To go on, run the same command again.")

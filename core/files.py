@@ -73,7 +73,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
                     _flush(written)
             _take_place(temporary, path)
         # only now: one of them may be the old folder of a killed writer, whole
-        _remove_abandoned(path.parent.glob(f"{_TEMPORARY}????????-{glob.escape(path.name)}"))
+        _remove_abandoned(_temporaries(path))
     except OSError as error:
         raise write_failure(path, error) from error
 
@@ -148,13 +148,23 @@ def _tidy(folder: Path) -> None:
 def _remove_abandoned(entries: Iterable[Path]) -> None:
     """Delete those of some temporary files and folders that nobody is writing."""
     for entry in entries:
-        with contextlib.suppress(OSError):
-            handle = os.open(entry, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(entry)
-            finally:
-                os.close(handle)
+        if not _is_held(entry):
+            _remove(entry)
+
+
+def _is_held(entry: Path) -> bool:
+    """Whether somebody is writing a temporary file or folder; on a file system without locks, perhaps."""
+    try:
+        handle = os.open(entry, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
 
 
 def temporary_sibling(path: Path) -> Path:
@@ -176,6 +186,16 @@ def write_failure(path: Path, error: OSError) -> UserError:
     return UserError(f"Cannot write {path}: {reason}. Choose a folder you may write to, or change its permissions.")
 
 
+def refuse_second_writer(path: Path) -> None:
+    """Check that nobody else is writing `path` by `whole_file` or `whole_folder`: the last one would win.
+
+    Raises:
+        UserError: somebody is.
+    """
+    if any(map(_is_held, _temporaries(path))):
+        raise UserError(f"Another process is writing {path}. Wait for it, or choose another name.")
+
+
 def remove_leftovers(folder: Path) -> int:
     """Delete temporary files that a killed process left in `folder`; returns how many there were."""
     stale = [entry for entry in folder.glob(f"{_TEMPORARY}*") if entry.is_file()]
@@ -187,8 +207,13 @@ def remove_leftovers(folder: Path) -> int:
 def remove_unfinished(*paths: Path) -> None:
     """Delete what killed processes left of these files or folders beside them; their writer must be this one alone."""
     for path in paths:
-        for entry in path.parent.glob(f"{_TEMPORARY}????????-{glob.escape(path.name)}"):
+        for entry in _temporaries(path):
             _remove(entry)
+
+
+def _temporaries(path: Path) -> Iterator[Path]:
+    """What stands under temporary names of `path`."""
+    return path.parent.glob(f"{_TEMPORARY}????????-{glob.escape(path.name)}")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from ..core.config import differences
 from ..core.errors import UserError
 from ..core.files import read_json, sha256_file, temporary_sibling, whole_file, write_failure, write_json
 
+_SEAL = "sidecar_sha256"
 _SIDECAR = re.compile(r"part-(\d{6,})\.json")
 
 
@@ -132,7 +134,7 @@ class ShardFolder:
         _write(self.part(number), table)
         facts = {**facts, "rows": len(table), "sha256": sha256_file(self.part(number)), "faces_sha256": faces_hash}
         sidecar = Sidecar(**facts, job=self.job)
-        write_json(self._sidecar_file(number), sidecar.__dict__)
+        write_json(self._sidecar_file(number), {**sidecar.__dict__, _SEAL: _digest(sidecar.__dict__)})
         return sidecar
 
     def drop(self, numbers: list[int]) -> None:
@@ -164,10 +166,12 @@ class ShardFolder:
     def _sidecar(self, file: Path) -> Sidecar | None:
         try:
             value = read_json(file)
+            if value.pop(_SEAL) != _digest(value):
+                return None
             failures = tuple((name, status, detail) for name, status, detail in value["failures"])
             stored = Sidecar(**{**value, "failures": failures})
             return stored if stored.job == self.job and isinstance(stored.rows, int) else None
-        except (UserError, TypeError, KeyError, ValueError):  # no sidecar of ours: the shard is made again
+        except (UserError, AttributeError, TypeError, KeyError, ValueError):  # no sidecar of ours: the shard is made again
             return None
 
     def _is_whole(self, number: int, sidecar: Sidecar) -> bool:
@@ -179,6 +183,11 @@ class ShardFolder:
             return all(sha256_file(file) == expected for file, expected in files)
         except OSError:
             return False
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a sidecar's content, in hexadecimal: its counts are used, so they must be those that were written."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _write(file: Path, table: pa.Table) -> None:
