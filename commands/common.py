@@ -18,6 +18,7 @@ from ..core.scarcity import scarcity
 from ..core.terminal import is_verbose
 from .stopping import interruptible, status_after, tell, undisturbed
 
+
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
     """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C, heeded or not, into status 130, and
     other signals that end a command into theirs."""

@@ -16,8 +16,8 @@ def scarcity(error: BaseException) -> str | None:
     number, text = getattr(error, "errno", None), str(error)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or any(part in text for part in _MEMORY):
         return (
-            f"There is too little memory for this ({first_line(error)}). Choose smaller batches or images, or end other "
-            "programs, and run the same command again."
+            f"There is too little memory for this ({first_line(error)}). Choose smaller batches or images, or end "
+            "other programs, and run the same command again."
         )
     if number in (errno.EMFILE, errno.ENFILE) or any(part in text for part in _HANDLES):
         return (

@@ -37,10 +37,23 @@ SCENES = (
     Scene("make-cifar", ("make-cifar", "--data", "digits", "--out", "made/digits.parquet")),
     Scene(
         "relabel",
-        ("relabel", "--source", "affectnet", "--model", "raf.ckpt", "--shard-rows", "10", "--batch", "5", "--save-faces"),
+        (
+            "relabel",
+            "--source",
+            "affectnet",
+            "--model",
+            "raf.ckpt",
+            "--shard-rows",
+            "10",
+            "--batch",
+            "5",
+            "--save-faces",
+        ),
         ("datasets", "raf.ckpt"),
     ),
-    Scene("bench", ("bench", "--manifest", DIGITS, *QUICK, "--method", "vgg-all", "--epochs", "4"), ("data_manifests",)),
+    Scene(
+        "bench", ("bench", "--manifest", DIGITS, *QUICK, "--method", "vgg-all", "--epochs", "4"), ("data_manifests",)
+    ),
     Scene(
         "sweep",
         ("sweep", "--manifest", DIGITS, *QUICK, "--method", "vgg-all", "--set", "gamma=1,0.9", "--epochs", "3"),
@@ -54,7 +67,12 @@ SCENES = (
         ("review", DIGITS, "--apply", "decisions.csv", "--out", "made/reviewed.parquet"),
         ("data_manifests", "decisions.csv"),
     ),
-    Scene("pretrain", ("pretrain", "--source", "raf", "--out", "again.ckpt", "--preset", "smoke"), ("datasets",), long=True),
+    Scene(
+        "pretrain",
+        ("pretrain", "--source", "raf", "--out", "again.ckpt", "--preset", "smoke"),
+        ("datasets",),
+        long=True,
+    ),
     Scene(
         "bench-proposed",
         ("bench", "--manifest", DIGITS, *QUICK, "--method", "proposed", "--epochs", "2"),

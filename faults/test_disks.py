@@ -146,7 +146,7 @@ def test_too_few_file_handles_are_a_sentence(
     (work / "disk").mkdir()
 
     def scarce() -> None:
-        most = max(int(name) for name in os.listdir("/proc/self/fd")) + 1 + spare
+        most = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir()) + 1 + spare
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     ended = quickly(work, *writer.words, first=scarce)

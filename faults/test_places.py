@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*")
 
 NAMES = {
     "space": "a b  c",
-    "quotes": "it's \"so\" `called`",
+    "quotes": 'it\'s "so" `called`',
     "newline": "two\nlines",
     "composed": unicodedata.normalize("NFC", "Übergröße é"),
     "decomposed": unicodedata.normalize("NFD", "Übergröße é"),
@@ -89,7 +89,18 @@ def test_pictures_whose_names_differ_in_case_are_two_rows(inputs: Path, tmp_path
         shutil.copy(picture, work / "photos" / name)
     if len(list((work / "photos").iterdir())) < 3:
         pytest.skip("this file system does not tell upper from lower case")
-    words = ("relabel", "--source", "folder", "--root", "photos", "--whole", "--model", "raf.ckpt", "--out", "m.parquet")
+    words = (
+        "relabel",
+        "--source",
+        "folder",
+        "--root",
+        "photos",
+        "--whole",
+        "--model",
+        "raf.ckpt",
+        "--out",
+        "m.parquet",
+    )
     ended = quickly(work, *words)
     assert ended.code == 0, ended.told
     manifest = Manifest.open(work / "m.parquet")

@@ -171,7 +171,13 @@ class ShardFolder:
             failures = tuple((name, status, detail) for name, status, detail in value["failures"])
             stored = Sidecar(**{**value, "failures": failures})
             return stored if stored.job == self.job and isinstance(stored.rows, int) else None
-        except (UserError, AttributeError, TypeError, KeyError, ValueError):  # no sidecar of ours: the shard is made again
+        except (
+            UserError,
+            AttributeError,
+            TypeError,
+            KeyError,
+            ValueError,
+        ):  # no sidecar of ours: the shard is made again
             return None
 
     def _is_whole(self, number: int, sidecar: Sidecar) -> bool:

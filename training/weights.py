@@ -72,7 +72,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
         try:
             with safe_open(file, "pt") as opened:
-                stored, tensors = opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}
+                stored, tensors = opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not iterable)
         except SafetensorError as error:
             raise _damaged(file, error) from error
         if HEADER_KEY in stored:
