@@ -8,13 +8,14 @@ FACES ?= 1200
 FACE_EPOCHS ?= 15
 RESULTS := perf-results
 
-.PHONY: install demo demo-digits demo-faces perf test lint docs clean help
+.PHONY: install demo demo-digits demo-faces perf test faults faults-short lint docs clean help
 
 help:
 	@echo "make demo     noisy digits and relabelled drawn faces: methods, tables and pictures, in minutes"
 	@echo "              (make demo-digits and make demo-faces are its halves; the faces go to demo/)"
 	@echo "make perf     speed and memory, measured, into docs/performance.md (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
+	@echo "make faults   kills, full disks, signals, damaged files, in the long form; make faults-short: in minutes"
 	@echo "make lint     ruff, ruff format --check, mypy, the direction of imports, dead code"
 	@echo "make docs     the documentation as pages, into build/site"
 	@echo "make install  a virtual environment in $(VENV) with the package, editable, and its test tools"
@@ -67,6 +68,7 @@ perf: $(STAMP)
 	$(BIN)/python perf/relabel.py --json $(RESULTS)/relabel.json
 	$(BIN)/python perf/relabel_memory.py --json $(RESULTS)/relabel-memory.json
 	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS) --json $(RESULTS)/detection.json)
+	$(BIN)/python perf/large_manifest.py --json $(RESULTS)/large-manifest.json
 	$(BIN)/python perf/aggregate.py --json $(RESULTS)/aggregate.json
 	$(BIN)/python perf/help.py --json $(RESULTS)/help.json
 	$(BIN)/python perf/report.py $(RESULTS)
@@ -74,6 +76,13 @@ perf: $(STAMP)
 # one compute thread a worker: two workers on two cores, and no more threads than cores
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# two hundred kills and every byte of a file: hours. The short form is part of .ci/run
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest faults -n 2 --dist worksteal --full
+
+faults-short: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest faults -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

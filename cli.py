@@ -6,6 +6,8 @@ Each command is a module of `commands/`. Heavy packages are imported inside the 
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -61,6 +63,10 @@ def main() -> None:
       noisyfer show data_manifests/digits.parquet
       noisyfer bench --method vgg-all,proposed --manifest data_manifests/digits.parquet
     """
+    # a locale without λ or –, or a file name that is no text, must not end a command: \u03bb is printed instead
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 for _module in (

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .core.errors import first_line, unknown_name
 from .core.files import sha256_file
 from .core.label_values import check_labels, check_probs, converted, to_labels
 from .core.manifest_writer import manifest_writer
+from .core.replaced import identity, unreplaced
 from .core.schema import (
     METADATA_KEY,
     REQUIRED,
@@ -89,6 +90,7 @@ class Manifest:
     header: Header
     files: tuple[Path, ...]
     splits: tuple[str, ...] | None = None
+    _shards: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Manifest:
@@ -98,16 +100,18 @@ class Manifest:
             ManifestError: there is none, it is truncated or foreign, of a newer schema, or contradicts itself.
         """
         path = Path(path)
-        try:
-            files = _files(path)
-        except OSError as error:  # such as a name too long for the file system, or a folder that may not be entered
-            raise ManifestError(f"There is no manifest {path} to be read: {error.strerror}.") from error
-        headers = [_read_header(file) for file in files]
+        shards = identity(path)
+        with unreplaced(path, shards):
+            try:
+                files = _files(path)
+            except OSError as error:  # such as a name too long for the file system, or a folder closed to us
+                raise ManifestError(f"There is no manifest {path} to be read: {error.strerror}.") from error
+            headers = [_read_header(file) for file in files]
         if any(header != headers[0] for header in headers):
             raise ManifestError(
                 f"{path}: its shards carry different metadata, so they are not one manifest. Write the folder anew."
             )
-        return cls(path, headers[0], files)
+        return cls(path, headers[0], files, _shards=shards)
 
     @property
     def rows(self) -> int:
@@ -173,7 +177,11 @@ class Manifest:
         wanted = list(arrow_schema(self.header).names) if columns is None else list(columns)
         read = wanted if self.splits is None or "split" in wanted else [*wanted, "split"]
         for file in self.files:
-            with _reading(file), pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+            with (
+                unreplaced(self.path, self._shards),
+                _reading(file),
+                pq.ParquetFile(file, page_checksum_verification=True) as parquet,
+            ):
                 for name in read:
                     if name not in parquet.schema_arrow.names:
                         raise unknown_name(f"column in {file}", name, parquet.schema_arrow.names)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..core.errors import UserError
+from ..core.processes import end_with_parent
 from .run import Plan, execute
 from .watch import Messages
 
@@ -139,6 +140,7 @@ def _receive(reader: Connection, process: BaseProcess) -> tuple[Outcome | None, 
 
 def _work(writer: Connection, plan: Plan, threads: int, slot: int, again: bool) -> None:
     """One run, in its own process."""
+    end_with_parent()
     torch.set_num_threads(threads)
     if plan.config.device == "cuda":
         torch.cuda.set_device(slot % torch.cuda.device_count())

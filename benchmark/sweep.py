@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.errors import UserError
-from ..core.files import read_json, write_json
+from ..core.files import locked, read_json, write_json
 from ..manifest import Manifest
 from .bench import check_request, plan_bench, runs_folder
 from .evidence import gather, store
@@ -143,7 +143,15 @@ def run_sweep(
 
     Returns:
         The outcomes in the order of the runs.
+
+    Raises:
+        UserError: another process runs this sweep.
     """
+    with locked(queue.folder):
+        return _run(queue, protocol, jobs, again, heed)
+
+
+def _run(queue: Queue, protocol: str | None, jobs: int, again: bool, heed: Heed | None) -> list[Outcome]:
     runs = queue.runs
     queue.write()
 

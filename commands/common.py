@@ -14,28 +14,36 @@ from click.core import ParameterSource
 
 from ..core.errors import Stopped, UserError
 from ..core.files import finite
+from ..core.scarcity import scarcity
 from ..core.terminal import is_verbose
-
-INTERRUPTED = 130
+from .stopping import interruptible, status_after, tell, undisturbed
 
 
 def sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C, heeded or not, into status 130."""
+    """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C, heeded or not, into status 130, and
+    other signals that end a command into theirs."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with interruptible():
+                command(*args, **kwargs)
         except Stopped as stopped:
-            click.echo(str(stopped), err=True)
-            sys.exit(INTERRUPTED)
+            tell(str(stopped))
+            sys.exit(status_after(stopped))
         except UserError as error:
             if is_verbose():
                 traceback.print_exc()
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("Stopped. Nothing half-written is left. To go on, run the same command again.", err=True)
-            sys.exit(INTERRUPTED)
+        except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            sentence = scarcity(error)
+            if sentence is None or is_verbose():
+                raise
+            raise click.ClickException(sentence) from error
+        except KeyboardInterrupt as interrupt:
+            with undisturbed():
+                tell("Stopped. Nothing half-written is left. To go on, run the same command again.")
+            sys.exit(status_after(interrupt))
 
     return guarded
 

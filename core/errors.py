@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -18,7 +19,15 @@ class UserError(Exception):
 
 
 class Stopped(UserError):
-    """The user asked a job to stop, and it did at a point from which it can go on; the message says how."""
+    """The user asked a job to stop, and it did at a point from which it can go on; the message says how.
+
+    Attributes:
+        number: of the signal that asked, Ctrl-C's where it is not known.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import glob
@@ -11,7 +12,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from .urls import as_url, is_url
 
 _TEMPORARY = ".tmp-"
 _BLOCK = 2**20
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of renameat2(2)."""
+
+_tidied: set[Path] = set()
+"""Folders from which this process has removed what killed ones left."""
 
 
 @contextlib.contextmanager
@@ -34,53 +40,132 @@ def whole_file(path: Path) -> Iterator[Path]:
         UserError: the folder cannot be created or written, `path` is a folder, or the disk is full.
     """
     path = Path(path)
-    temporary = temporary_sibling(path)
     try:
         if path.is_dir():
             raise UserError(f"Cannot write {path}: it is a folder. Give the name of a file.")
         _make_parent(path)
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+        _tidy(path.parent)
+        with _held(path, Path.touch) as temporary:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
     except OSError as error:
         raise write_failure(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Like `whole_file`, for a folder: fill the yielded one, which takes the place of `path` at the end.
 
-    What stands under `path` is moved aside first and removed afterwards: no system call swaps two folders everywhere,
-    so a kill between the two renames leaves nothing under `path`, and the old folder whole under its temporary name.
+    On Linux the two change places in one step. Where the system or its file system cannot do that, what stands under
+    `path` is moved aside first and removed afterwards: then a kill between the two renames leaves nothing under
+    `path`, and the old folder whole under its temporary name.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    temporary, old = temporary_sibling(path), temporary_sibling(path)
     try:
         _make_parent(path)
-        temporary.mkdir()
-        yield temporary
-        for written in temporary.rglob("*"):
-            if written.is_file():
-                _flush(written)
-        if path.exists():
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except BaseException:  # Ctrl-C too: whatever stops the second rename, the old one comes back
-            if old.exists():
-                old.rename(path)
-            raise
-        _remove(old)
+        with _held(path, Path.mkdir) as temporary:
+            yield temporary
+            for written in temporary.rglob("*"):
+                if written.is_file():
+                    _flush(written)
+            _take_place(temporary, path)
+        # only now: one of them may be the old folder of a killed writer, whole
+        _remove_abandoned(_temporaries(path))
     except OSError as error:
         raise write_failure(path, error) from error
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Put a folder in the place of another one, which may stay under the temporary name."""
+    if not path.exists():
+        temporary.rename(path)
+        return
+    if _exchanged(temporary, path):
+        return
+    old = temporary_sibling(path)
+    path.rename(old)
+    try:
+        temporary.rename(path)
+    except BaseException:  # Ctrl-C too: whatever stops the second rename, the old one comes back
+        old.rename(path)
+        raise
+    _remove(old)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two names have changed places, in one step: Linux can, on most file systems."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    return call is not None and not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+
+
+@contextlib.contextmanager
+def _held(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """A temporary name for `path`, made by `make`, locked while it is written, and gone afterwards.
+
+    By the lock others can tell it from what a killed process left.
+    """
+    while True:
+        temporary = temporary_sibling(path)
+        try:
+            make(temporary)
+            handle = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:
+            if temporary.parent.is_dir():
+                continue  # another writer of the same name took it for an abandoned one before it was locked
+            raise
+        try:
+            if not _lock(handle) or not temporary.exists():
+                continue
+            yield temporary
+            return
+        finally:
+            os.close(handle)
+            _remove(temporary)
+
+
+def _lock(handle: int) -> bool:
+    """Whether nobody else holds what is opened; also true on a file system without locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _tidy(folder: Path) -> None:
+    """Delete the files that killed writers left in a folder: once a process, for a folder may hold many."""
+    place = folder.absolute()
+    if place not in _tidied:
+        _tidied.add(place)
+        _remove_abandoned(entry for entry in folder.glob(f"{_TEMPORARY}????????-*") if entry.is_file())
+
+
+def _remove_abandoned(entries: Iterable[Path]) -> None:
+    """Delete those of some temporary files and folders that nobody is writing."""
+    for entry in entries:
+        if not _is_held(entry):
+            _remove(entry)
+
+
+def _is_held(entry: Path) -> bool:
+    """Whether somebody is writing a temporary file or folder; on a file system without locks, perhaps."""
+    try:
+        handle = os.open(entry, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
     finally:
-        _remove(temporary)
+        os.close(handle)
 
 
 def temporary_sibling(path: Path) -> Path:
@@ -102,6 +187,16 @@ def write_failure(path: Path, error: OSError) -> UserError:
     return UserError(f"Cannot write {path}: {reason}. Choose a folder you may write to, or change its permissions.")
 
 
+def refuse_second_writer(path: Path) -> None:
+    """Check that nobody else is writing `path` by `whole_file` or `whole_folder`: the last one would win.
+
+    Raises:
+        UserError: somebody is.
+    """
+    if any(map(_is_held, _temporaries(path))):
+        raise UserError(f"Another process is writing {path}. Wait for it, or choose another name.")
+
+
 def remove_leftovers(folder: Path) -> int:
     """Delete temporary files that a killed process left in `folder`; returns how many there were."""
     stale = [entry for entry in folder.glob(f"{_TEMPORARY}*") if entry.is_file()]
@@ -113,8 +208,13 @@ def remove_leftovers(folder: Path) -> int:
 def remove_unfinished(*paths: Path) -> None:
     """Delete what killed processes left of these files or folders beside them; their writer must be this one alone."""
     for path in paths:
-        for entry in path.parent.glob(f"{_TEMPORARY}????????-{glob.escape(path.name)}"):
+        for entry in _temporaries(path):
             _remove(entry)
+
+
+def _temporaries(path: Path) -> Iterator[Path]:
+    """What stands under temporary names of `path`."""
+    return path.parent.glob(f"{_TEMPORARY}????????-{glob.escape(path.name)}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
-from .files import whole_file, whole_folder
+from .files import refuse_second_writer, whole_file, whole_folder
 from .schema import METADATA_KEY, Header, ManifestError, arrow_schema
 
 SHARD_ROWS = 1_000_000
@@ -52,6 +52,7 @@ def manifest_writer(
         _refuse_foreign(path)
     else:
         _refuse_other_file(path)
+    refuse_second_writer(path)
     shards = _Shards(path, _with_fields(arrow_schema(header), extra), shard_rows if folder else None)
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target

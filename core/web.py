@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .. import __version__
-from .files import whole_file
+from .files import refuse_second_writer, whole_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -152,6 +152,7 @@ def write_page(path: Path, html: str) -> None:
     Raises:
         UserError: `path` is a folder or cannot be written.
     """
+    refuse_second_writer(path)
     with whole_file(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from ..core.config import differences
 from ..core.errors import UserError
 from ..core.store import Store
 
+_SEAL = "sidecar_sha256"
 _SIDECAR = re.compile(r"part-(\d{6,})\.json")
 _CONFIG = "job.json"
 
@@ -113,7 +115,7 @@ class ShardFolder:
         faces_hash = "" if self.faces is None or faces is None else _write(self.faces, number, faces)
         facts = {**facts, "rows": len(table), "sha256": _write(self.store, number, table), "faces_sha256": faces_hash}
         sidecar = Sidecar(**facts, job=self.job)
-        self.store.write_json(_named(number, "json"), sidecar.__dict__)
+        self.store.write_json(_named(number, "json"), {**sidecar.__dict__, _SEAL: _digest(sidecar.__dict__)})
         return sidecar
 
     def begin(self, number: int) -> int:
@@ -163,7 +165,7 @@ class ShardFolder:
 
     def _sidecar(self, name: str) -> Sidecar | None:
         try:
-            return read_sidecar(self.store.read_json(name), self.job)
+            return read_sidecar(_unsealed(self.store.read_json(name)), self.job)
         except UserError:  # no sidecar of ours: the shard is made again
             return None
 
@@ -196,3 +198,15 @@ def _write(store: Store, number: int, table: pa.Table) -> str:
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
 
     return store.write(_named(number), fill)
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a sidecar's content, in hexadecimal: its counts are used, so they must be those that were written."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _unsealed(value: Any) -> Any:
+    """A sidecar's content where its digest is its own, else None."""
+    if not isinstance(value, dict) or value.pop(_SEAL, None) != _digest(value):
+        return None
+    return value

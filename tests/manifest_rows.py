@@ -83,6 +83,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 CHILD = """
 import os, signal, sys, time
 from pathlib import Path
+from noisyfer.core import files
 from noisyfer.manifest import Manifest, manifest_writer
 source, target, kind, moment = sys.argv[1:]
 source, folder, counts = Manifest.open(source), kind == "folder", {"renames": 0}
@@ -99,6 +100,7 @@ def dying(original, number):
 if moment == "flush":
     os.fsync = die
 if moment in ("first rename", "second rename"):
+    files._exchanged = lambda *_: False  # as where the system cannot exchange two names
     number = 1 if moment == "first rename" else 2
     Path.replace = dying(Path.replace, number)
     Path.rename = dying(Path.rename, number)

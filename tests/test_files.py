@@ -7,6 +7,8 @@ import hashlib
 import json
 import math
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from messages import sentence
+from noisyfer.core import files
 from noisyfer.core.errors import UserError
 from noisyfer.core.files import (
     read_json,
@@ -158,6 +161,7 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
         with whole_folder(path) as temporary:
             (temporary / "new").touch()
 
+    monkeypatch.setattr(files, "_exchanged", lambda *_: False)  # as where the system cannot
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises((UserError, KeyboardInterrupt)):
         refill()
@@ -172,6 +176,45 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Pa
     assert remove_leftovers(tmp_path) == 2
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     assert remove_leftovers(tmp_path / "not there") == 0
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from noisyfer.core.files import whole_file
+with whole_file(Path(sys.argv[1])) as temporary:
+    temporary.write_text("theirs")
+"""
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_but_not_what_another_is_writing(tmp_path: Path) -> None:
+    left, file = temporary_sibling(tmp_path / "other"), tmp_path / "file"
+    left.touch()
+    with whole_file(file) as temporary:
+        assert not left.exists()
+        temporary.write_text("mine")
+        subprocess.run([sys.executable, "-c", WRITE, str(file)], check=True)
+        assert file.read_text() == "theirs"
+    assert file.read_text() == "mine"
+    aside = temporary_sibling(tmp_path / "folder")
+    aside.mkdir()
+    with whole_folder(tmp_path / "folder") as temporary:
+        assert aside.exists()  # it may be all that there is
+        (temporary / "new").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two names in one step")
+def test_a_folder_takes_the_place_of_another_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader finds the old one or the new one at any moment."""
+    folder = tmp_path / "folder"
+    with whole_folder(folder) as temporary:
+        fill(temporary, "old")
+    monkeypatch.setattr(Path, "rename", lambda *_: pytest.fail("for a moment there was nothing"))
+    with whole_folder(folder) as temporary:
+        fill(temporary, "new")
+    assert (folder / "inside" / "file").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 JSON = st.recursive(

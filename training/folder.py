@@ -17,6 +17,7 @@ import torch
 from ..core.config import differences
 from ..core.errors import UserError, first_line
 from ..core.files import finite, locked, read_json, whole_file, write_failure, write_json
+from .weights import check_seal, sealed
 
 
 def identity(config: Mapping[str, Any], manifest_fingerprint: str) -> str:
@@ -91,7 +92,7 @@ class RunFolder:
         with whole_file(self.metrics) as temporary:
             temporary.write_text(text, encoding="utf-8")
         with whole_file(self.checkpoint) as temporary:
-            _save_tensors({"epoch": epoch, "method": state}, temporary)
+            _save_tensors(sealed({"epoch": epoch, "method": state}), temporary)
 
     def load(self, device: torch.device) -> tuple[int, dict[str, Any], list[dict[str, Any]]] | None:
         """Epochs done, the method's state and the metrics so far; None where there is no checkpoint.
@@ -103,6 +104,7 @@ class RunFolder:
             return None
         try:
             stored = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            check_seal(stored, self.checkpoint)
             epoch, state = int(stored["epoch"]), stored["method"]
             rows = self.rows()
         except Exception as error:  # torch.load raises nearly anything on a damaged file

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
 from ..core.errors import UserError, first_line
+from ..core.processes import end_with_parent
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -194,6 +195,7 @@ def launch(
 
 def _begin(fabric: Fabric, channel: Any, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """In each process: do the work, and tell an error before the others notice that this one is gone."""
+    end_with_parent()
     torch.set_num_threads(threads)
     try:
         work(FabricPeers(fabric), fabric.device, channel, *arguments)

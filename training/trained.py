@@ -24,7 +24,7 @@ from ..models.networks.layers import IMAGE_SIZES
 from ..models.networks.teacher import Architecture
 from .data import learns_faces
 from .folder import RunFolder
-from .weights import load_plain, read_weights
+from .weights import check_seal, load_plain, read_weights
 
 MANIFESTS = Path("data_manifests")
 VALENCE_AROUSAL = 2
@@ -187,6 +187,7 @@ def read_run(path: Path) -> Trained:
     stored = load_plain(folder.checkpoint)
     if not isinstance(stored, Mapping) or not isinstance(stored.get("method"), Mapping):
         raise UserError(f"{folder.checkpoint} is no checkpoint of 'noisyfer bench'. Copy the run again.")
+    check_seal(stored, folder.checkpoint)
     learned = Learned.from_json(config.inner("learned")) if config.has("learned") else _found_again(path, config)
     origin = {
         "run": path.resolve().name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ HEADER_KEY = "noisyfer"
 
 MAX_HEADER = 100 * 2**20
 """Bytes that safetensors allows for a header."""
+
+SEAL = "sha256"
+"""The key of the digest that a file of ours carries of everything else in it: torch checks no sums of its own."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -64,13 +68,16 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         UserError: it is missing, damaged, holds no tensors, or wants to run code when it is opened.
     """
     if is_safetensors(file):
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError, safe_open
 
         try:
-            return dict(load_file(file))
+            with safe_open(file, "pt") as opened:
+                stored, tensors = opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not iterable)
         except SafetensorError as error:
             raise _damaged(file, error) from error
+        if HEADER_KEY in stored:
+            check_seal({**tensors, **stored}, file)
+        return tensors
     tensors = _tensors_in(load_plain(file))
     if not tensors:
         raise UserError(
@@ -94,8 +101,45 @@ def write_weights(file: Path, tensors: Mapping[str, Tensor], header: Mapping[str
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     text = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    seal = str(sealed({**stored, HEADER_KEY: text})[SEAL])
     # written by Python, so that a full disk is an OSError like everywhere else
-    file.write_bytes(save(stored, {HEADER_KEY: text}))
+    file.write_bytes(save(stored, {HEADER_KEY: text, SEAL: seal}))
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors and plain values by name, and under `SEAL` the SHA-256 of what they are."""
+    digest = hashlib.sha256()
+    for piece in _bytes_of({name: content[name] for name in sorted(content) if name != SEAL}):
+        digest.update(piece)
+    return {**content, SEAL: digest.hexdigest()}
+
+
+def check_seal(content: Mapping[str, Any], file: Path) -> None:
+    """Compare what was read from a file with its digest; files of an older noisyfer have none.
+
+    Raises:
+        UserError: the file has been damaged since it was written.
+    """
+    if SEAL in content and sealed(content)[SEAL] != content[SEAL]:
+        raise UserError(f"{file} is damaged: its content is not what was written. Copy it again, or make it anew.")
+
+
+def _bytes_of(value: Any) -> Iterator[bytes]:
+    """Bytes that differ wherever nested tensors and plain values do."""
+    if isinstance(value, Tensor):
+        yield f"tensor {value.dtype} {tuple(value.shape)}:".encode()
+        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, Mapping):
+        yield f"mapping {len(value)}:".encode()
+        for key, inner in value.items():
+            yield from _bytes_of(key)
+            yield from _bytes_of(inner)
+    elif isinstance(value, (list, tuple)):
+        yield f"list {len(value)}:".encode()
+        for inner in value:
+            yield from _bytes_of(inner)
+    else:
+        yield f"{type(value).__name__} {value!r};".encode()
 
 
 def load_plain(file: Path) -> Any:

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from ...core.errors import UserError
+from ...core.processes import end_with_parent
 from .layouts import LAYOUTS, Row
 
 CHUNK = 8
@@ -33,7 +34,7 @@ class Artists:
         if self.workers > 1:
             # a fresh interpreter each: forking a process with threads may hang
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_ignore_interrupts)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin)
 
     def __enter__(self) -> Artists:
         return self
@@ -78,5 +79,6 @@ def _write(name: str, root: Path, seed: int, split: str, indices: range) -> list
     return [LAYOUTS[name].write(root, seed, split, index) for index in indices]
 
 
-def _ignore_interrupts() -> None:
+def _begin() -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,68 @@
+"""What the faults' tests share: the inputs, made once, and how long they may take."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("harness", "scenes")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest faults --full`."""
+    parser.addoption("--full", action="store_true", help="200 kills and every byte, instead of the minutes of CI")
+    parser.addoption("--kills", type=int, default=None, help="kills in all  [default: 9, with --full 200]")
+    parser.addoption("--inputs", type=Path, default=None, help="where inputs are kept from one session to the next")
+    parser.addoption("--kill-seed", type=int, default=7, help="of the moments")
+
+
+@pytest.fixture(scope="session")
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the long form is asked for."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """What the commands work on, made once for all workers; not to be written to."""
+    from scenes import make_inputs
+
+    kept: Path | None = request.config.getoption("--inputs")
+    base = tmp_path_factory.getbasetemp()
+    # a worker of pytest-xdist has a folder of its own below the one of all
+    shared = base.parent if base.name.startswith("popen-") else base
+    where = kept.absolute() if kept is not None else shared / "inputs"
+    where.mkdir(parents=True, exist_ok=True)
+    with (where / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not (where / "done").exists():
+            make_inputs(where / "work")
+            (where / "done").touch()
+    return where / "work"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a file system of a given size, such as `2m`; skips where the machine does not allow it."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / f"disk{len(mounted)}" / "mounted"
+        place.mkdir(parents=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        try:
+            done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            done = False
+        if not done:
+            pytest.skip("this machine does not let us mount a tmpfs, which takes root")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", str(place)], check=True)
