@@ -14,6 +14,7 @@ from ..manifest import Manifest
 from .bench import check_request, plan_bench, runs_folder
 from .evidence import gather, store
 from .grid import Heed, Outcome, run_grid
+from .ray_grid import Runner
 from .run import main_score
 from .settings import usable_options
 from .tables import Row, TableRun
@@ -131,6 +132,7 @@ def run_sweep(
     jobs: int = 1,
     again: bool = False,
     heed: Heed | None = None,
+    runner: Runner = run_grid,
 ) -> list[Outcome]:
     """Execute a sweep, keep its queue file, and write its table.
 
@@ -140,6 +142,7 @@ def run_sweep(
         jobs: runs side by side.
         again: start over what is finished or under way.
         heed: is told of every run's progress and end.
+        runner: who executes the runs; see `ray_grid.grid_runner`.
 
     Returns:
         The outcomes in the order of the runs.
@@ -160,7 +163,7 @@ def _run(queue: Queue, protocol: str | None, jobs: int, again: bool, heed: Heed 
             heed(place, message)
         queue.heed(place, message)
 
-    outcomes = run_grid([run.plan for run in runs], jobs=jobs, again=again, heed=note)
+    outcomes = runner([run.plan for run in runs], jobs=jobs, again=again, heed=note)
     store(queue.folder, gather(NAME, f"Sweep over {runs[0].plan.manifest.path.name}", protocol, runs, outcomes))
     return outcomes
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..benchmark.tables import TableRun
     from ..manifest import Manifest
 
-_NOT_REQUESTED = ("grid", "jobs", "again", "list_only", "as_json")
+_NOT_REQUESTED = ("grid", "jobs", "engine", "address", "again", "list_only", "as_json")
 """Parameters that say how a sweep goes and not what it is."""
 
 
@@ -48,6 +48,19 @@ def _read_grid(context: click.Context, _: click.Parameter, grid: Path | None) ->
 @learning_options
 @place_options
 @click.option("--jobs", default=1, show_default=True, metavar="N", help="Runs side by side, on as many GPUs or cores.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or tasks of Ray (pip install 'noisyfer[ray]'); the results are the same.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Ray's head node, or 'auto' for the cluster on this machine.  [default: $RAY_ADDRESS, else processes of this "
+    "machine]",
+)
 @click.option(
     "--search",
     default=0,
@@ -79,6 +92,8 @@ def command(
     device: str,
     loggers: str,
     jobs: int,
+    engine: str,
+    address: str | None,
     search: int,
     again: bool,
     list_only: bool,
@@ -108,13 +123,16 @@ def command(
     common |= {"root": dataset_root(opened, data), "loggers": comma_list(loggers)}
     chosen = comma_list(labels)
     if search:
+        if engine != "local":
+            raise UserError("A --search chooses each run by those before it, in one process; leave out --engine.")
         _search(opened, comma_list(methods), values, seed_list(seeds), search, jobs, chosen, common, as_json)
         return
     _refuse_ranges(values)
     from ..benchmark.sweep import plan_sweep
 
     runs = plan_sweep(opened, comma_list(methods), values, seed_list(seeds), labels=chosen, **common)
-    _sweep(runs, _request(context), protocol, jobs, again, list_only=list_only, as_json=as_json)
+    cluster = (engine, address)
+    _sweep(runs, _request(context), protocol, jobs, again, cluster, list_only=list_only, as_json=as_json)
 
 
 def _values(changes: tuple[str, ...]) -> dict[str, list[str]]:
@@ -147,12 +165,14 @@ def _sweep(
     protocol: str | None,
     jobs: int,
     again: bool,
+    cluster: tuple[str, str | None],
     *,
     list_only: bool,
     as_json: bool,
 ) -> None:
     from ..benchmark.evidence import read_evidence, systems
     from ..benchmark.present_table import GridDisplay, print_queue, print_systems
+    from ..benchmark.ray_grid import grid_runner
     from ..benchmark.sweep import Queue, run_sweep
 
     queue = Queue(request, runs)
@@ -163,8 +183,8 @@ def _sweep(
     announce([run.plan for run in runs])
     if not as_json:
         say(f"{len(runs)} runs, {sum(entry['state'] == 'finished' for entry in entries)} of them finished: {folder}")
-    with GridDisplay(runs, silent=as_json) as display:
-        outcomes = run_sweep(queue, protocol=protocol, jobs=jobs, again=again, heed=display.heed)
+    with grid_runner(*cluster) as runner, GridDisplay(runs, silent=as_json) as display:
+        outcomes = run_sweep(queue, protocol=protocol, jobs=jobs, again=again, heed=display.heed, runner=runner)
     if as_json:
         print_json(entries)
     else:

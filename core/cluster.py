@@ -24,10 +24,12 @@ class Cluster:
     Attributes:
         cpus: that Ray may hand out.
         gpus: likewise.
+        largest: the most CPUs of one node.
     """
 
     cpus: float
     gpus: float
+    largest: float = 1
 
     def device(self, wanted: str) -> str:
         """`cpu` or `cuda` for workers, of `auto`, `cpu` or `cuda`.
@@ -94,7 +96,24 @@ def _resources() -> Cluster:
     import ray
 
     found = ray.cluster_resources()
-    return Cluster(found.get("CPU", 0.0), found.get("GPU", 0.0))
+    largest = max((node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    return Cluster(found.get("CPU", 0.0), found.get("GPU", 0.0), largest)
+
+
+def enter(folder: str) -> None:
+    """Make the command's working folder this process's, so that relative paths mean the same.
+
+    Raises:
+        UserError: there is none such here.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise UserError(
+            f"A node of the cluster cannot enter {folder} ({error.strerror}), where the command was given. Every node "
+            "must see the same files under the same paths; with --parts URL and images in an object store it needs no "
+            "more than that folder."
+        ) from error
 
 
 @contextmanager

@@ -22,8 +22,9 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
-# before Ray is imported: the nodes answer to this test alone
-os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
+# before Ray is imported: the nodes answer to this test alone, and to the drivers that it starts
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 pytest.importorskip("ray")
 
 from noisyfer.core.cluster import cluster  # noqa: E402

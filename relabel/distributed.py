@@ -21,11 +21,12 @@ from ray.data import ActorPoolStrategy, Dataset, read_datasource
 from ray.exceptions import RayError, RayTaskError
 
 from .. import __version__
+from ..core.cluster import enter
 from ..core.errors import UserError, first_line
 from ..core.files import finite
 from .pipeline import Labeller
 from .plan import Job
-from .ray_listing import END, ERROR, SHARD, ListingSource, enter, row
+from .ray_listing import END, ERROR, SHARD, ListingSource, row
 from .shards import ShardFolder, read_sidecar
 from .sources import Sample
 from .teachers import Teacher

@@ -44,7 +44,7 @@ class Outcome:
         status: `ok`, or why there are no labels.
         detail: the status in words.
         face: where the face is; its score is None where the dataset said so itself. None for a picture taken whole.
-        faces: uint8 S×S×3 by (S, aligned or whole).
+        faces: uint8 S×S×3 by (S, aligned or whole); once it is labelled, those alone that are to be kept.
         labels: by teacher and task, probabilities (K) or valence and arousal (2), of float32.
     """
 
@@ -103,6 +103,7 @@ class Labeller:
         device: str = "cpu",
     ) -> None:
         self.teachers = teachers
+        self.kept_size = kept_size
         self.device = device
         wanted = [(teacher.size, teacher.align) for teacher in teachers] + [(kept_size, True)] * bool(kept_size)
         # without any teacher the pictures are looked at all the same, so that an unreadable one is known for what it is
@@ -226,6 +227,8 @@ class Labeller:
                 predicted = teacher.predict(torch.from_numpy(faces).permute(0, 3, 1, 2))
                 for task, values in predicted.items():
                     _keep(usable, teacher.annotator, task, values.numpy())
+        for outcome in work.outcomes:  # a shard's outcomes wait together: only what is kept of their pixels
+            outcome.faces = {crop: face for crop, face in outcome.faces.items() if crop == (self.kept_size, True)}
         return work.tag, work.outcomes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Container, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow as pa
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
+from ..core.cluster import enter
 from ..core.errors import UserError
 from .listing import Listing
 
@@ -58,19 +58,3 @@ def row(kind: str, number: int, content: bytes) -> pa.Table:
     types = [pa.string(), pa.int64(), pa.binary()]
     columns = [pa.array([value], type_) for value, type_ in zip((kind, number, content), types, strict=True)]
     return pa.table(columns, ["kind", "number", "content"])
-
-
-def enter(folder: str) -> None:
-    """Make the command's working folder this process's, so that relative paths mean the same.
-
-    Raises:
-        UserError: there is none such here.
-    """
-    try:
-        os.chdir(folder)
-    except OSError as error:
-        raise UserError(
-            f"A node of the cluster cannot enter {folder} ({error.strerror}), where the command was given. Every node "
-            "must see the same files under the same paths; with --parts URL and images in an object store it needs no "
-            "more than that folder."
-        ) from error

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..core.store import Store
 _SEAL = "sidecar_sha256"
 _SIDECAR = re.compile(r"part-(\d{6,})\.json")
 _CONFIG = "job.json"
+
+AT_ONCE = 16
+"""Shards that are checked side by side: an object store answers late, but many at once."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,10 @@ class ShardFolder:
     def finished(self) -> dict[int, Sidecar]:
         """The shards that are whole, by number; each is read and compared with its hash, and a damaged one is left
         out, so that it is made again."""
-        found = {}
-        for name in self.store.names():
-            match = _SIDECAR.fullmatch(name)
-            sidecar = self._sidecar(name) if match else None
-            if match and sidecar is not None and self._is_whole(int(match[1]), sidecar):
-                found[int(match[1])] = sidecar
-        return found
+        numbers = [int(match[1]) for name in self.store.names() if (match := _SIDECAR.fullmatch(name))]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check") as pool:
+            checked = pool.map(self._checked, numbers)
+            return {number: sidecar for number, sidecar in zip(numbers, checked, strict=True) if sidecar is not None}
 
     def write(self, number: int, table: pa.Table, faces: pa.Table | None, facts: Mapping[str, Any]) -> Sidecar:
         """Store a shard: its faces, its rows, and last its sidecar, which makes it count.
@@ -163,11 +164,13 @@ class ShardFolder:
         """Delete the place at the end of the job."""
         self.store.remove()
 
-    def _sidecar(self, name: str) -> Sidecar | None:
+    def _checked(self, number: int) -> Sidecar | None:
+        """A shard's sidecar where both are whole; else the shard is made again."""
         try:
-            return read_sidecar(_unsealed(self.store.read_json(name)), self.job)
-        except UserError:  # no sidecar of ours: the shard is made again
+            sidecar = read_sidecar(_unsealed(self.store.read_json(_named(number, "json"))), self.job)
+        except UserError:  # no sidecar of ours
             return None
+        return sidecar if sidecar is not None and self._is_whole(number, sidecar) else None
 
     def _is_whole(self, number: int, sidecar: Sidecar) -> bool:
         files = [(self.store, sidecar.sha256)]
