@@ -98,13 +98,22 @@ def confined(judge: str, cases: Sequence[Case], folder: Path, *, seconds: int, m
     return endings
 
 
+def told(error: Exception) -> str:
+    """What an error tells its user; one line."""
+    text = str(error)
+    assert text
+    assert "\n" not in text, text
+    assert text.encode()  # what is no text cannot be printed
+    return text
+
+
 def summary(endings: Sequence[Ending], title: str) -> str:
     """How the cases ended, in a line."""
     kinds = Counter(re.split(r"[:\s]", ending.what)[0] for ending in endings)
-    told = ", ".join(f"{what} {number:,}" for what, number in kinds.most_common(8))
+    often = ", ".join(f"{what} {number:,}" for what, number in kinds.most_common(8))
     slowest, largest = max(endings, key=lambda each: each.seconds), max(endings, key=lambda each: each.mebibytes)
     return (
-        f"{title}: {len(endings):,} cases; {told}; slowest {slowest.seconds:.2f} s {slowest.case[:3]}; "
+        f"{title}: {len(endings):,} cases; {often}; slowest {slowest.seconds:.2f} s {slowest.case[:3]}; "
         f"most memory {largest.mebibytes:,.0f} MiB {largest.case[:3]}"
     )
 
