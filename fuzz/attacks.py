@@ -79,7 +79,7 @@ def calls(canary: str) -> dict[str, Any]:
         "pickle.loads": Call(pickle.loads, inner),
         "numpy.load": Call(np.load, f"{canary}.npy", None, True),
         "torch.storage": Call(torch.storage._load_from_bytes, stored.getvalue()),
-        "torch.load": Call(torch.load, f"{canary}.pt", None, None, weights_only_off()),
+        "torch.load": Call(torch.load, f"{canary}.pt", None, weights_only_off()),
         "torch.hub": Call(torch.hub.load_state_dict_from_url, "http://127.0.0.1:9/x.pt"),
         "state": Call(OrderedDict, state={"x": Call(os.system, touch)}),
         "key": {b"data": 1, ("a", Call(os.system, touch)): 2},

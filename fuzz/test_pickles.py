@@ -9,7 +9,6 @@ from typing import Any
 
 import attacks
 import numpy as np
-import pytest
 from confined import Case, Judge, check, confined, told
 
 SECONDS = 30
@@ -273,7 +272,6 @@ def bomb_judge(folder: Path) -> Judge:
     return decide
 
 
-@pytest.mark.timeout(3600)
 def test_networks_read_no_file_outside_their_folder(mutations: int, tmp_path: Path) -> None:
     from hostile_networks import PLACES
 
