@@ -8,7 +8,7 @@ FACES ?= 1200
 FACE_EPOCHS ?= 15
 RESULTS := perf-results
 
-.PHONY: install demo demo-digits demo-faces perf test faults faults-short lint docs clean help
+.PHONY: install demo demo-digits demo-faces perf test test-min faults faults-short fuzz fuzz-short sbom lint docs clean help
 
 help:
 	@echo "make demo     noisy digits and relabelled drawn faces: methods, tables and pictures, in minutes"
@@ -16,6 +16,9 @@ help:
 	@echo "make perf     speed and memory, measured, into docs/performance.md (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
 	@echo "make faults   kills, full disks, signals, damaged files, in the long form; make faults-short: in minutes"
+	@echo "make fuzz     hostile input of every kind, 1,000 mutations each, in an hour or two; make fuzz-short in minutes"
+	@echo "make test-min a quick part of the tests with the lowest versions that pyproject.toml allows"
+	@echo "make sbom     what is installed, as CycloneDX, into build/sbom.json"
 	@echo "make lint     ruff, ruff format --check, mypy, the direction of imports, dead code"
 	@echo "make docs     the documentation as pages, into build/site"
 	@echo "make install  a virtual environment in $(VENV) with the package, editable, and its test tools"
@@ -83,6 +86,32 @@ faults: $(STAMP)
 
 faults-short: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest faults -n 2 --dist worksteal
+
+# seeds are fixed; the number of mutations is all that differs
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest fuzz -n 2 --dist worksteal --mutations 1000 -rA
+
+fuzz-short: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest fuzz -n 2 --dist worksteal --mutations 25
+
+# uv alone resolves to lowest versions; it is not needed for anything else
+MIN_TESTS := tests/test_manifest_round_trips.py tests/test_images.py tests/test_losses.py tests/test_run.py \
+	tests/test_onnx_teacher.py tests/test_import_formats.py
+test-min:
+	$(PYTHON) -m venv build/min
+	build/min/bin/python -m pip install --quiet uv
+	build/min/bin/uv pip compile --quiet --resolution lowest-direct --python build/min/bin/python \
+		--constraint constraints-min.txt pyproject.toml --output-file build/lowest.txt
+	build/min/bin/uv pip install --quiet --python build/min/bin/python --requirement build/lowest.txt \
+		pytest pytest-timeout hypothesis onnx cleanlab crowd-kit
+	build/min/bin/uv pip install --quiet --python build/min/bin/python --no-deps --editable .
+	OMP_NUM_THREADS=1 build/min/bin/python -m pytest $(MIN_TESTS)
+
+sbom: $(STAMP)
+	mkdir -p build
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/python -m pip install --quiet cyclonedx-bom
+	build/sbom/bin/cyclonedx-py environment $(VENV) --of JSON --output-file build/sbom.json
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

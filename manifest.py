@@ -27,6 +27,7 @@ from .core.errors import first_line, unknown_name
 from .core.files import sha256_file
 from .core.label_values import check_labels, check_probs, converted, to_labels
 from .core.manifest_writer import manifest_writer
+from .core.parquet_bounds import too_large
 from .core.replaced import identity, unreplaced
 from .core.schema import (
     METADATA_KEY,
@@ -185,6 +186,8 @@ class Manifest:
                 for name in read:
                     if name not in parquet.schema_arrow.names:
                         raise unknown_name(f"column in {file}", name, parquet.schema_arrow.names)
+                if (reason := too_large(file, parquet, read)) is not None:
+                    raise ManifestError(f"{file} was refused: {reason}. Write the manifest anew.")
                 for batch in parquet.iter_batches(batch_size=batch_rows, columns=read):
                     for name in REQUIRED:
                         if name in read and batch.column(name).null_count:

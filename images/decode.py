@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import UserError
+from .bounded import CostlyFile, bounded, check_scans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +27,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS runs Ghostscript)."""
 
 _ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+_BAND_PIXELS = 2**20
+_JPEG = ("JPEG", "MPO")
 _SIDEWAYS = (5, 6, 7, 8)  # width and height change places
 _METADATA = (b"eXIf", b"iTXt", b"zTXt", b"tEXt")  # chunks of PNG that can hold an orientation
 
@@ -70,8 +73,8 @@ def decode_rgb(source: bytes | Path, reference: str, shrink: int = 1) -> Image.I
             that size in a fraction of the time; other formats are averaged after decoding.
 
     Raises:
-        UnreadableImage: it is missing, damaged, of no format in `FORMATS`, larger than `MAX_PIXELS`, or has
-            floating-point pixels, for which no white is defined.
+        UnreadableImage: it is missing, damaged, of no format in `FORMATS`, larger than `MAX_PIXELS` or
+            `MAX_FILE_BYTES`, or has floating-point pixels, for which no white is defined.
     """
 
     def chosen(image: Image.Image) -> int:
@@ -144,7 +147,11 @@ def _opened(source: bytes | Path, reference: str) -> Iterator[Image.Image]:
 
     _silence()
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with contextlib.ExitStack() as closing:
+            opened = bounded(source)
+            if not isinstance(opened, Path):
+                closing.enter_context(opened)
+            image = closing.enter_context(Image.open(opened, formats=FORMATS))
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             yield image
@@ -161,7 +168,9 @@ def _decoded(source: bytes | Path, reference: str, choose: Callable[[Image.Image
         # An incomplete last block would come to stand first in a picture that is turned over, and shift all the others.
         whole_blocks = image.width % shrink == 0 == image.height % shrink
         done = 1
-        if shrink > 1 and image.format in ("JPEG", "MPO") and (orientation == 1 or whole_blocks):
+        if image.format in _JPEG:
+            check_scans(image.fp)  # type: ignore[attr-defined]
+        if shrink > 1 and image.format in _JPEG and (orientation == 1 or whole_blocks):
             image.draft(None, (max(1, image.width // shrink), max(1, image.height // shrink)))
             done = image.decoderconfig[0]  # type: ignore[attr-defined]  # less than asked for, in a tiny picture
         image.load()
@@ -176,11 +185,14 @@ def _failure(reference: str, error: Exception) -> UnreadableImage:
     if isinstance(error, Image.DecompressionBombError):
         reason = f"it claims more pixels than the {MAX_PIXELS:,} allowed"
         return UnreadableImage(reference, reason, "too_large", "Make a smaller copy of it, or leave the sample out.")
+    if isinstance(error, CostlyFile | MemoryError):
+        reason = str(error) or "there is too little memory for it"
+        return UnreadableImage(reference, reason, "too_large", "Make a smaller copy of it, or leave the sample out.")
     if isinstance(error, FileNotFoundError):
         return UnreadableImage(reference, "there is no such file", "missing")
     if isinstance(error, OSError) and error.strerror:
         return UnreadableImage(reference, f"it cannot be opened ({error.strerror})")
-    return UnreadableImage(reference, f"it is damaged ({error or type(error).__name__})".replace("\n", " "))
+    return UnreadableImage(reference, f"it is damaged ({str(error) or type(error).__name__})".replace("\n", " "))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -225,19 +237,43 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _rgb(image: Image.Image, reference: str) -> Image.Image:
-    from PIL import Image
-
     if image.mode == "RGB" and "transparency" not in image.info:
         return image.copy()  # the file closes behind the caller
     if image.mode == "F":
         raise UnreadableImage(reference, "its pixels are floating-point numbers, for which no white is defined")
     if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise UnreadableImage(reference, "its grey values have more than 16 bits")
-        grey = ((values + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257: to the nearest, white stays white
-        return Image.fromarray(grey).convert("RGB")
+        return _in_bands(image, lambda band: _grey(band, reference))
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture).convert("RGB")
+        return _in_bands(image, _over_black)
     return image.convert("RGB")
+
+
+def _in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """A picture converted some rows at a time, so that what is needed in between takes little memory."""
+    from PIL import Image
+
+    height = max(1, _BAND_PIXELS // image.width)
+    if height >= image.height:
+        return convert(image).convert("RGB")
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, height):
+        band = image.crop((0, top, image.width, min(top + height, image.height)))
+        result.paste(convert(band), (0, top))
+    return result
+
+
+def _grey(image: Image.Image, reference: str) -> Image.Image:
+    """16-bit grey as 8 bits."""
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImage(reference, "its grey values have more than 16 bits")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))  # 65535 / 255 = 257: to the nearest, white stays
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    picture = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture).convert("RGB")

@@ -10,9 +10,9 @@ from typing import Any
 
 from ..core.errors import UserError, unknown_name
 from ..core.files import whole_file
+from ..core.formulas import GUARDED, guard
 from ..core.schema import LabelSet, Task
 from ..manifest import Manifest
-from .tables import GUARDED, guard
 
 FORMATS = ("csv", "imagefolder")
 METADATA_NAME = "metadata.csv"

@@ -27,6 +27,7 @@ _INSIDE: dict[str, dict[int, str]] = {
 _KEY, _VALUE = 1, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 MAX_DEPTH = 100
+_SHOWN = 200
 
 
 def external_files(file: Path) -> list[Path]:
@@ -52,14 +53,22 @@ def external_files(file: Path) -> list[Path]:
 def _beside(file: Path, name: str) -> Path:
     spelling = canonical(name)
     folder = file.parent.resolve()
-    if spelling is None or not (folder / spelling).resolve().is_relative_to(folder):
+    try:
+        if spelling is None or not (folder / spelling).resolve().is_relative_to(folder):
+            raise UserError(
+                f"{file} was refused: it wants to read tensors from {name[:_SHOWN]!r}, which leads outside its own "
+                "folder. Export it as a single file, or put its data beside it."
+            )
+        path = folder / spelling
+        there = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long for the file system; links in a circle
+        reason = getattr(error, "strerror", None) or "links in a circle"
         raise UserError(
-            f"{file} was refused: it wants to read tensors from {name!r}, which leads outside its own folder. Export "
+            f"{file} wants to read tensors from {name[:_SHOWN]!r}, which cannot be opened ({reason}). Export "
             "it as a single file, or put its data beside it."
-        )
-    path = folder / spelling
-    if not path.is_file():
-        raise UserError(f"{file} keeps tensors in {path.name}, which is not beside it. Copy that file there too.")
+        ) from error
+    if not there:
+        raise UserError(f"{file} keeps tensors in {path.name!r}, which is not beside it. Copy that file there too.")
     return path
 
 

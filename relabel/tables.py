@@ -16,14 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..core.errors import UserError
+from ..core.formulas import unguard
 from .sources.annotations import csv_rows, listed, unreadable
 
 Texts = Sequence[str] | npt.NDArray[np.object_]
 
 BATCH_ROWS = 65_536
 _BLOCK_BYTES = 2**23
-GUARDED = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet take a cell for a formula."""
 
 BROKEN = math.inf
 """Stands in a column of numbers where the file has something that is none; a missing number is NaN."""
@@ -174,21 +173,11 @@ def numbers(texts: Texts) -> npt.NDArray[np.float64]:
     return values
 
 
-def guard(text: str) -> str:
-    """A text that a spreadsheet cannot take for a formula: `=1+1` and the like get an apostrophe in front."""
-    return f"'{text}" if text.startswith((*GUARDED, "'")) else text
-
-
 def unguarded(texts: Texts) -> Texts:
     """The texts that `guard` was given."""
     if not pc.any(pc.starts_with(pa.array(texts, pa.string()), "'")).as_py():
         return texts
     return [unguard(text) for text in texts]
-
-
-def unguard(text: str) -> str:
-    """The text that `guard` was given."""
-    return text[1:] if text[:1] == "'" and text[1:].startswith((*GUARDED, "'")) else text
 
 
 def number_of(value: Any) -> float:

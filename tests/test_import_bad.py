@@ -18,13 +18,14 @@ from import_files import annotation, as_json, column, faces, imported, names, ra
 from messages import sentence
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
+from noisyfer.core.formulas import GUARDED, guard, unguard
 from noisyfer.core.schema import ManifestError, Task
 from noisyfer.manifest import LabelSet, Manifest
 from noisyfer.relabel import tables
 from noisyfer.relabel.importing import base, json_files, lists
 from noisyfer.relabel.importing.values import pairs
 from noisyfer.relabel.sources.annotations import csv_rows
-from noisyfer.relabel.tables import csv_batches, guard, numbers, unguard
+from noisyfer.relabel.tables import csv_batches, numbers
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
@@ -261,7 +262,7 @@ def test_what_a_spreadsheet_takes_for_a_formula_is_guarded() -> None:
 def test_guarded_texts_are_no_formulas_and_come_back(word: str) -> None:
     guarded = guard(word)
     assert unguard(guarded) == word
-    assert not guarded.startswith(tables.GUARDED)
+    assert not guarded.startswith(GUARDED)
 
 
 def test_numbers_of_texts() -> None:

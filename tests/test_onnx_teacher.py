@@ -253,13 +253,18 @@ def test_tensors_in_files_beside_the_network_and_nowhere_else(tmp_path: Path) ->
     assert load_teacher(str(model)).sha256 != before
 
     (folder / "large.data").rename(tmp_path / "outside")
-    assert "keeps tensors in large.data, which is not beside it" in refused(model)
+    assert "keeps tensors in 'large.data', which is not beside it" in refused(model)
     (folder / "large.data").symlink_to(tmp_path / "outside")
     assert "outside its own folder" in refused(model)
     for place in ("../outside", str(tmp_path / "outside"), "*/_ORT_MEM_ADDR_/*", ""):
         relocated(model, place)
         text = refused(model)
         assert "outside its own folder" in text or "not beside it" in text
+    relocated(model, "x" * 5000)
+    assert "cannot be opened (File name too long)" in refused(model)
+    (folder / "round").symlink_to("round")
+    relocated(model, "round")
+    refused(model)
 
 
 def relocated(model: Path, place: str) -> None:

@@ -442,3 +442,14 @@ def test_the_command_applies_and_refuses(crowd: Manifest, tmp_path: Path) -> Non
     other = write(tmp_path / "two.csv", ("s1", "accept", "dog"))
     write(other, ("s1", "accept", "dog"), name="class_b")
     assert "Say which set to correct by --set" in noisyfer(crowd.path, "--apply", other, "--out", out).stderr
+
+
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\t=1", "'=1", "＝1", "plain", "'quoted'"])
+def test_no_cell_of_the_decisions_is_a_formula(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    with DecisionFile(path) as file:
+        file.append(made_now(text, "s", text, "change", text))
+    [found], _ = read_decisions(path)
+    assert (found.id, found.before, found.given) == (text, text, text)
+    cells = next(csv.reader(path.read_text(encoding="utf-8").splitlines()[1:]))
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "＝")) for cell in cells)

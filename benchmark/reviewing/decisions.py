@@ -14,6 +14,7 @@ from types import TracebackType
 
 from ...core.errors import UserError
 from ...core.files import write_failure
+from ...core.formulas import guard, unguard
 
 COLUMNS = ("id", "set", "before", "decision", "class", "time")
 DECISIONS = ("accept", "change", "skip", "undo")
@@ -163,7 +164,7 @@ def fits_a_line(text: str) -> bool:
 
 def _line(decision: Decision) -> bytes:
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(astuple(decision))
+    csv.writer(stream, lineterminator="\n").writerow(map(guard, astuple(decision)))
     return stream.getvalue().encode()
 
 
@@ -192,4 +193,4 @@ def _decision(path: Path, number: int, line: bytes) -> Decision:
             f"Line {number} of {path} is no decision; {', '.join(COLUMNS)} were expected, with one of "
             f"{', '.join(DECISIONS)}. Correct it, or remove it."
         )
-    return Decision(*rows[0])
+    return Decision(*map(unguard, rows[0]))
