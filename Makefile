@@ -16,7 +16,7 @@ help:
 	@echo "make perf     speed and memory, measured, into docs/performance.md (PHOTOGRAPHS=folder for face detection)"
 	@echo "make test     all tests"
 	@echo "make faults   kills, full disks, signals, damaged files, in the long form; make faults-short: in minutes"
-	@echo "make fuzz     hostile input of every kind, 1,000 mutations each, in an hour or two; make fuzz-short in minutes"
+	@echo "make fuzz     hostile input of every kind, 1,000 mutations each; make fuzz-short with 25"
 	@echo "make test-min a quick part of the tests with the lowest versions that pyproject.toml allows"
 	@echo "make sbom     what is installed, as CycloneDX, into build/sbom.json"
 	@echo "make lint     ruff, ruff format --check, mypy, the direction of imports, dead code"
@@ -101,7 +101,7 @@ test-min:
 	$(PYTHON) -m venv build/min
 	build/min/bin/python -m pip install --quiet uv
 	build/min/bin/uv pip compile --quiet --resolution lowest-direct --python build/min/bin/python \
-		--constraint constraints-min.txt pyproject.toml --output-file build/lowest.txt
+		pyproject.toml --output-file build/lowest.txt
 	build/min/bin/uv pip install --quiet --python build/min/bin/python --requirement build/lowest.txt \
 		pytest pytest-timeout hypothesis onnx cleanlab crowd-kit
 	build/min/bin/uv pip install --quiet --python build/min/bin/python --no-deps --editable .
