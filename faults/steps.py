@@ -61,9 +61,14 @@ def forked(
             sys.stderr.flush()
             os._exit(code)
     os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        steps = len(stream.read())
-    _, status = os.waitpid(child, 0)
+    try:
+        with os.fdopen(reader, "rb") as stream:
+            steps = len(stream.read())
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), steps
 
 

@@ -7,7 +7,7 @@ import pty
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,9 @@ from scenes import DIGITS, stage
 
 SLOW_BENCH = ("bench", "--manifest", DIGITS, "--preset", "smoke", "--method", "vgg-all", "--epochs", "2000")
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+ShortOf = Callable[[object, Iterable[object]], None]
 
 
 def heeding() -> None:
@@ -50,7 +53,10 @@ RELABEL = ("relabel", "--source", "folder", "--root", "pictures", "--whole", "--
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
-def test_a_job_that_is_asked_to_stop_finishes_its_shard(number: signal.Signals, photos: Path) -> None:
+def test_a_job_that_is_asked_to_stop_finishes_its_shard(
+    number: signal.Signals, photos: Path, short_of: ShortOf
+) -> None:
+    short_of(number, (signal.SIGTERM,))
     process = start(photos, *RELABEL, "--out", "m.parquet", "--batch", "2", first=heeding)
     wait_for(lambda: list((photos / "m.parquet.parts").glob("part-*.json")), process)
     process.send_signal(number)
@@ -74,7 +80,10 @@ def test_a_job_that_is_told_twice_stops_at_once(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
-def test_a_run_that_is_told_to_stop_goes_on_later(number: signal.Signals, inputs: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_told_to_stop_goes_on_later(
+    number: signal.Signals, inputs: Path, tmp_path: Path, short_of: ShortOf
+) -> None:
+    short_of(number, (signal.SIGTERM, signal.SIGINT))
     work = stage(inputs, tmp_path / "bench" / "work", ("data_manifests",))
     process = start(work, *SLOW_BENCH, first=heeding)
     wait_for(lambda: list(work.glob("runs/*/checkpoint.pt")), process)
