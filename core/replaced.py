@@ -12,12 +12,17 @@ from .schema import ManifestError
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """What tells a folder from another one that takes its place; nothing for a file, which is opened as a whole."""
+    """What tells a folder of shards from another one that takes its place: itself and its first shard, as numbers of
+    folders are used again. Nothing for a file, which is opened as a whole."""
     try:
         found = path.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            return ()
+        shards = [shard for shard in path.glob("*.parquet") if not shard.name.startswith(".")]
+        first = [each for shard in sorted(shards)[:1] for each in (shard.stat().st_ino, shard.stat().st_mtime_ns)]
     except OSError:
         return ()
-    return (found.st_ino, found.st_ctime_ns) if stat.S_ISDIR(found.st_mode) else ()
+    return (found.st_ino, *first)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-seed", type=int, default=7, help="of the moments")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A machine that is busy takes its time; what hangs is told by the tests themselves."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.timeout(6000))
+
+
 @pytest.fixture(scope="session")
 def full(request: pytest.FixtureRequest) -> bool:
     """Whether the long form is asked for."""
     return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture
+def short_of(full: bool) -> Callable[[object, Iterable[object]], None]:
+    """Skips what is none of the cases that the short form has of a test."""
+
+    def choose(case: object, cases: Iterable[object]) -> None:
+        if not full and case not in cases:
+            pytest.skip("a case of the long form: pytest faults --full")
+
+    return choose
 
 
 @pytest.fixture(scope="session")
@@ -65,4 +84,4 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     yield mount
     for place in mounted:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(place)], check=True)

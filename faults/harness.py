@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-SECONDS = 240
+SECONDS = 900
 """After which a command has hung."""
 
 VOLATILE = ("seconds", "images_per_second", "peak_memory_mib")

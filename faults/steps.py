@@ -1,6 +1,6 @@
-"""A command in a forked process that is killed just before its N-th step of writing.
+"""Commands in forks of this process, which have everything imported already: a kill costs a second, not five.
 
-A fork has everything imported already, so that every step can have its own kill.
+What a fork does not show is how Python starts and ends; for that there is `harness.start`.
 """
 
 from __future__ import annotations
@@ -8,63 +8,106 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import Ended, told
+from harness import SECONDS, Ended, told
 
 STEPS = ("fsync", "replace", "rename", "unlink", "rmdir", "ftruncate")
 """Functions of `os` by which files get their content, get their name, and go."""
+
+
+class Fork:
+    """A command in a fork, handled like a `subprocess.Popen`.
+
+    Args:
+        folder: the working folder; what is printed goes beside it, as `harness.start` puts it.
+        words: the command.
+        die_at: the step of writing, from 1, before which the process kills itself; 0 for none.
+        first: is called in the fork before the command.
+
+    Attributes:
+        pid: of the process.
+        returncode: its exit status, negative for a signal; None while it runs.
+    """
+
+    def __init__(
+        self, folder: Path, words: Sequence[str], die_at: int = 0, first: Callable[[], None] | None = None
+    ) -> None:
+        import noisyfer.benchmark.bench
+        import noisyfer.benchmark.report
+        import noisyfer.cli  # noqa: F401
+
+        self.returncode: int | None = None
+        self._log = folder.parent / "steps.txt"
+        self._log.write_bytes(b"")
+        self.pid = os.fork()
+        if not self.pid:
+            code = 70
+            try:
+                _go_to(folder)
+                if first is not None:
+                    first()
+                code = _command(words, die_at, self._log)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    @property
+    def steps(self) -> int:
+        """Steps of writing that it has taken."""
+        return self._log.stat().st_size
+
+    def poll(self) -> int | None:
+        """Its exit status, None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, seconds: float = SECONDS) -> int:
+        """Its exit status; raises `subprocess.TimeoutExpired` where it takes longer."""
+        deadline = time.monotonic() + seconds
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("noisyfer", seconds)
+            time.sleep(0.005)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """`kill -9`."""
+        self.send_signal(signal.SIGKILL)
+
+
+def forked(
+    folder: Path, words: Sequence[str], die_at: int = 0, first: Callable[[], None] | None = None
+) -> tuple[int, int]:
+    """Run a command in a fork to its end; returns its exit status and the steps of writing that it took."""
+    process = Fork(folder, words, die_at, first)
+    try:
+        return process.wait(), process.steps
+    finally:
+        process.kill()
 
 
 def quickly(folder: Path, *words: str | Path, first: Callable[[], None] | None = None) -> Ended:
     """Run a command in a fork, as `harness.run` does in a fresh process."""
     code, _ = forked(folder, list(map(str, words)), first=first)
     return Ended(code, told(folder, "out.txt"), told(folder, "err.txt"))
-
-
-def forked(
-    folder: Path, words: Sequence[str], die_at: int = 0, first: Callable[[], None] | None = None
-) -> tuple[int, int]:
-    """Run a command in a folder, in a fork of this process.
-
-    Args:
-        folder: the working folder; what is printed goes beside it, as `harness.start` puts it.
-        words: the command.
-        die_at: the step, from 1, before which the process kills itself; 0 for none.
-        first: is called in the fork before the command.
-
-    Returns:
-        Its exit status, negative for a signal, and how many steps it took.
-    """
-    import noisyfer.benchmark.bench
-    import noisyfer.benchmark.report
-    import noisyfer.cli  # noqa: F401
-
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reader)
-        code = 70
-        try:
-            _go_to(folder)
-            if first is not None:
-                first()
-            code = _command(words, die_at, writer)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        steps = len(stream.read())
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), steps
 
 
 def _go_to(folder: Path) -> None:
@@ -75,11 +118,11 @@ def _go_to(folder: Path) -> None:
     sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
 
 
-def _command(words: Sequence[str], die_at: int, writer: int) -> int:
+def _command(words: Sequence[str], die_at: int, log: Path) -> int:
     from noisyfer.cli import main
 
     sys.argv = ["noisyfer", *words]
-    done = 0
+    done, writer = 0, os.open(log, os.O_WRONLY | os.O_APPEND)
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)

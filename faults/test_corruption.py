@@ -20,7 +20,11 @@ from noisyfer.training.weights import read_header, read_weights, write_weights
 from scenes import SCENES, stage
 from steps import forked, quickly
 
-FACTS: dict[str, Any] = {"statuses": {"ok": 7, "no_face": 1}, "failures": (("id1", "no_face", ""),), "clipped": {"a": 2}}
+FACTS: dict[str, Any] = {
+    "statuses": {"ok": 7, "no_face": 1},
+    "failures": (("id1", "no_face", ""),),
+    "clipped": {"a": 2},
+}
 
 
 def damaged(whole: bytes, stride: int = 1) -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from scenes import DIGITS, QUICK, stage
 from steps import quickly
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*")
+
+
+ShortOf = Callable[[object, Iterable[object]], None]
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ def beside(work: Path, disk: Path) -> None:
 
 @named
 def test_a_full_disk_is_a_sentence_and_with_room_the_command_goes_on(
-    writer: Writer, inputs: Path, tmp_path: Path, small_disk: Callable[[str], Path]
+    writer: Writer, inputs: Path, tmp_path: Path, small_disk: Callable[[str], Path], short_of: ShortOf
 ) -> None:
+    short_of(writer.name, ("make-cifar", "import", "review", "relabel", "bench", "report"))
     disk = small_disk(f"size={writer.too_small}")
     work = stage(inputs, tmp_path / "full" / "work", writer.needs)
     beside(work, disk)
@@ -82,8 +86,9 @@ def test_a_full_disk_is_a_sentence_and_with_room_the_command_goes_on(
 
 @named
 def test_a_disk_that_cannot_be_written_is_a_sentence(
-    writer: Writer, inputs: Path, tmp_path: Path, small_disk: Callable[[str], Path]
+    writer: Writer, inputs: Path, tmp_path: Path, small_disk: Callable[[str], Path], short_of: ShortOf
 ) -> None:
+    short_of(writer.name, ("make-cifar", "relabel", "bench", "report"))
     disk = small_disk("size=50m")
     remount(disk, "ro")
     work = stage(inputs, tmp_path / "read-only" / "work", writer.needs)
@@ -116,8 +121,9 @@ def nobody() -> Iterator[tuple[Path, Callable[[], None]]]:
 
 @pytest.mark.parametrize("writer", SINGLE_PROCESS, ids=lambda writer: writer.name)
 def test_a_folder_one_may_not_write_to_is_a_sentence(
-    writer: Writer, inputs: Path, nobody: tuple[Path, Callable[[], None]]
+    writer: Writer, inputs: Path, nobody: tuple[Path, Callable[[], None]], short_of: ShortOf
 ) -> None:
+    short_of(writer.name, ("import", "bench"))
     place, become = nobody
     work = place / "stage" / "work"
     work.mkdir(parents=True)
@@ -138,10 +144,9 @@ def test_a_folder_one_may_not_write_to_is_a_sentence(
 @pytest.mark.parametrize("spare", [1, 3, 6, 12])
 @pytest.mark.parametrize("writer", SINGLE_PROCESS, ids=lambda writer: writer.name)
 def test_too_few_file_handles_are_a_sentence(
-    writer: Writer, spare: int, inputs: Path, tmp_path: Path, full: bool
+    writer: Writer, spare: int, inputs: Path, tmp_path: Path, short_of: ShortOf
 ) -> None:
-    if spare != 3 and not full:
-        pytest.skip("a number of handles of the long form: pytest faults --full")
+    short_of((writer.name, spare), (("make-cifar", 1), ("relabel", 6), ("bench", 3)))
     work = stage(inputs, tmp_path / "handles" / "work", writer.needs)
     (work / "disk").mkdir()
 
@@ -175,9 +180,8 @@ def limited(most: float) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("writer", SINGLE_PROCESS, ids=lambda writer: writer.name)
-def test_a_gigabyte_and_a_half_is_enough(writer: Writer, inputs: Path, tmp_path: Path, full: bool) -> None:
-    if writer.name not in ("bench", "relabel") and not full:
-        pytest.skip("a command of the long form: pytest faults --full")
+def test_a_gigabyte_and_a_half_is_enough(writer: Writer, inputs: Path, tmp_path: Path, short_of: ShortOf) -> None:
+    short_of(writer.name, ("bench",))
     work = stage(inputs, tmp_path / "memory" / "work", writer.needs)
     (work / "disk").mkdir()
     ended = run(work, *writer.words, first=limited(1.5 * GIGABYTE))

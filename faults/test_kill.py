@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import SECONDS, contents, leftovers, partial, processes_in, start, told
+from harness import SECONDS, contents, leftovers, partial, processes_in, told
 from scenes import SCENES, Scene, stage
-from steps import forked
+from steps import Fork, forked
 
 SHORT, LONG = 1, 200
 """Kills of each command in CI, and of all commands in the long form."""
@@ -34,7 +34,7 @@ def uninterrupted(inputs: Path, where: Path, scene: Scene) -> Uninterrupted:
     """Run a command to its end, and note when its first file appeared."""
     folder = stage(inputs, where / "whole" / "work", scene.needs)
     before, began, changed = set(folder.rglob("*")), time.perf_counter(), 0.0
-    process = start(folder, *scene.words)
+    process = Fork(folder, scene.words)
     while process.poll() is None:
         assert time.perf_counter() - began < SECONDS, f"{scene.name} hangs"
         if not changed and set(folder.rglob("*")) != before:
@@ -69,7 +69,6 @@ def as_uninterrupted(folder: Path, whole: Uninterrupted) -> None:
     assert {name for name in whole.left | found if whole.left.get(name) != found.get(name)} == set()
 
 
-@pytest.mark.timeout(6000)
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_killed_at_random_moments_a_command_ends_as_an_uninterrupted_one(
     scene: Scene, inputs: Path, tmp_path: Path, full: bool, request: pytest.FixtureRequest
@@ -85,7 +84,7 @@ def test_killed_at_random_moments_a_command_ends_as_an_uninterrupted_one(
         # one kill in four anywhere, the others where there is something to be spoilt
         low = 0.0 if drawn.random() < 0.25 else 0.9 * whole.first_change
         moment, clock = float(drawn.uniform(low, whole.seconds)), time.perf_counter()
-        process = start(folder, *scene.words)
+        process = Fork(folder, scene.words)
         try:
             process.wait(moment if killed < wanted else SECONDS)
         except subprocess.TimeoutExpired:
@@ -105,7 +104,6 @@ def test_killed_at_random_moments_a_command_ends_as_an_uninterrupted_one(
     print(f"{scene.name}: {killed} kills, {rounds} runs to the end, {whole.seconds:.1f} s uninterrupted")
 
 
-@pytest.mark.timeout(6000)
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 @pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.steps], ids=lambda scene: scene.name)
 def test_killed_at_a_step_of_writing_a_command_ends_as_an_uninterrupted_one(

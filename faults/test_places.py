@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from scenes import DIGITS, QUICK, SCENES, stage
 from steps import quickly
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*")
+
+ShortOf = Callable[[object, Iterable[object]], None]
 
 NAMES = {
     "space": "a b  c",
@@ -32,8 +34,9 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_folder_with_an_odd_name_is_worked_in(name: str, inputs: Path, tmp_path: Path) -> None:
+def test_a_folder_with_an_odd_name_is_worked_in(name: str, inputs: Path, tmp_path: Path, short_of: ShortOf) -> None:
     """A table, an import, a page and a second look, all below such a folder and with its name in theirs."""
+    short_of(name, ("quotes", "newline", "decomposed", "no-text"))
     work = stage(inputs, tmp_path / NAMES[name] / "work", ("labels.csv",))
     made, added = f"{NAMES[name]}/m {NAMES[name]}.parquet", f"{NAMES[name]}/added.parquet"
     for words in (
@@ -58,7 +61,8 @@ def test_composed_and_decomposed_names_are_two(inputs: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("length", [200, 1000, 3900, 4000, 4200])
-def test_a_long_path_works_or_is_a_sentence(length: int, inputs: Path, tmp_path: Path) -> None:
+def test_a_long_path_works_or_is_a_sentence(length: int, inputs: Path, tmp_path: Path, short_of: ShortOf) -> None:
+    short_of(length, (1000, 4000))
     work = stage(inputs, tmp_path / "long" / "work", ())
     parts = ["d" * 199] * (length // 200)
     target = "/".join(parts)[: length - 10] + "/m.parquet"
@@ -133,8 +137,9 @@ def test_annotators_whose_names_differ_in_case_are_two_or_refused(inputs: Path, 
     ],
     ids=lambda words: " ".join(words[:2]),
 )
-def test_a_locale_without_letters(words: tuple[str, ...], inputs: Path, tmp_path: Path) -> None:
+def test_a_locale_without_letters(words: tuple[str, ...], inputs: Path, tmp_path: Path, short_of: ShortOf) -> None:
     """As in a container: LC_ALL=C, and Python told not to help itself."""
+    short_of(words[:2], (("show", DIGITS), ("bench", "--help"), ("aggregate", DIGITS)))
     work = stage(inputs, tmp_path / "locale" / "work", ("data_manifests",))
     bare = environment(LC_ALL="C", LANG="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
     ended = run(work, *words, env=bare)
@@ -157,7 +162,10 @@ def backwards() -> None:
 
 
 @pytest.mark.parametrize("name", ["make-cifar", "relabel", "bench", "report", "import", "review"])
-def test_a_clock_that_runs_backwards_changes_nothing(name: str, inputs: Path, tmp_path: Path) -> None:
+def test_a_clock_that_runs_backwards_changes_nothing(
+    name: str, inputs: Path, tmp_path: Path, short_of: ShortOf
+) -> None:
+    short_of(name, ("relabel", "bench"))
     scene = next(scene for scene in SCENES if scene.name == name)
     found = []
     for turn, first in enumerate[Callable[[], None] | None]((None, backwards)):

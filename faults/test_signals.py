@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from harness import SECONDS, contents, environment, leftovers, partial, run, start, told, words
+from harness import SECONDS, contents, environment, leftovers, partial, start, told, words
 from PIL import Image
 from scenes import DIGITS, stage
+from steps import Fork, quickly
 
 SLOW_BENCH = ("bench", "--manifest", DIGITS, "--preset", "smoke", "--method", "vgg-all", "--epochs", "2000")
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+ShortOf = Callable[[object, Iterable[object]], None]
 
 
 def heeding() -> None:
@@ -26,7 +30,7 @@ def heeding() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def wait_for(happened: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
+def wait_for(happened: Callable[[], object], process: Any) -> None:
     """Wait until something has happened, while the process goes on."""
     deadline = time.monotonic() + SECONDS
     while not happened():
@@ -50,8 +54,11 @@ RELABEL = ("relabel", "--source", "folder", "--root", "pictures", "--whole", "--
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
-def test_a_job_that_is_asked_to_stop_finishes_its_shard(number: signal.Signals, photos: Path) -> None:
-    process = start(photos, *RELABEL, "--out", "m.parquet", "--batch", "2", first=heeding)
+def test_a_job_that_is_asked_to_stop_finishes_its_shard(
+    number: signal.Signals, photos: Path, short_of: ShortOf
+) -> None:
+    short_of(number, (signal.SIGTERM,))
+    process = Fork(photos, [*RELABEL, "--out", "m.parquet", "--batch", "2"], first=heeding)
     wait_for(lambda: list((photos / "m.parquet.parts").glob("part-*.json")), process)
     process.send_signal(number)
     assert process.wait(SECONDS) == STATUS[number], told(photos, "err.txt")
@@ -63,7 +70,7 @@ def test_a_job_that_is_asked_to_stop_finishes_its_shard(number: signal.Signals, 
 
 
 def test_a_job_that_is_told_twice_stops_at_once(photos: Path) -> None:
-    process = start(photos, *RELABEL, "--out", "m.parquet", "--batch", "2", first=heeding)
+    process = Fork(photos, [*RELABEL, "--out", "m.parquet", "--batch", "2"], first=heeding)
     wait_for(lambda: list((photos / "m.parquet.parts").glob("part-*.json")), process)
     process.send_signal(signal.SIGINT)
     wait_for(lambda: "Stopping" in told(photos, "err.txt"), process)
@@ -74,9 +81,12 @@ def test_a_job_that_is_told_twice_stops_at_once(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
-def test_a_run_that_is_told_to_stop_goes_on_later(number: signal.Signals, inputs: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_told_to_stop_goes_on_later(
+    number: signal.Signals, inputs: Path, tmp_path: Path, short_of: ShortOf
+) -> None:
+    short_of(number, (signal.SIGTERM, signal.SIGINT))
     work = stage(inputs, tmp_path / "bench" / "work", ("data_manifests",))
-    process = start(work, *SLOW_BENCH, first=heeding)
+    process = start(work, *SLOW_BENCH, first=heeding)  # a whole process: its last breath counts
     wait_for(lambda: list(work.glob("runs/*/checkpoint.pt")), process)
     process.send_signal(number)
     assert process.wait(SECONDS) == STATUS[number], told(work, "err.txt")
@@ -94,7 +104,7 @@ def test_what_is_told_to_ignore_a_hangup_ignores_it(inputs: Path, tmp_path: Path
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     work = stage(inputs, tmp_path / "bench" / "work", ("data_manifests",))
-    process = start(work, *SLOW_BENCH, first=ignoring)
+    process = Fork(work, SLOW_BENCH, first=ignoring)
     wait_for(lambda: list(work.glob("runs/*/checkpoint.pt")), process)
     process.send_signal(signal.SIGHUP)
     seen = len(next(work.glob("runs/*/metrics.jsonl")).read_text().splitlines())
@@ -145,6 +155,6 @@ def test_a_closed_pipe_is_no_traceback_and_loses_nothing(line: tuple[str, ...], 
     assert partial(work) == []
     assert leftovers(work) == []
     if line[0] in ("make-cifar", "bench"):
-        again = run(work, *line)
+        again = quickly(work, *line)
         assert again.code == 0, again.told
         assert contents(work)

@@ -34,7 +34,7 @@ SECOND: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[[Path], Abstr
     ),
     "pretrain": (
         ("pretrain", "--source", "raf", "--out", "raf.ckpt", "--preset", "smoke"),
-        ("datasets", "raf.ckpt", "raf.ckpt.run"),
+        ("data_manifests", "datasets", "raf.ckpt", "raf.ckpt.run"),
         lambda work: locked(work / "raf.ckpt.run"),
     ),
     "make-faces": (("make-faces", "--out", "faces", "--n", "4"), (), lambda work: locked(work / "faces")),
