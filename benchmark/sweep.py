@@ -150,21 +150,17 @@ def run_sweep(
     Raises:
         UserError: another process runs this sweep.
     """
-    with locked(queue.folder):
-        return _run(queue, protocol, jobs, again, heed)
-
-
-def _run(queue: Queue, protocol: str | None, jobs: int, again: bool, heed: Heed | None) -> list[Outcome]:
-    runs = queue.runs
-    queue.write()
 
     def note(place: int, message: tuple[Any, ...]) -> None:
         if heed is not None:
             heed(place, message)
         queue.heed(place, message)
 
-    outcomes = runner([run.plan for run in runs], jobs=jobs, again=again, heed=note)
-    store(queue.folder, gather(NAME, f"Sweep over {runs[0].plan.manifest.path.name}", protocol, runs, outcomes))
+    runs = queue.runs
+    with locked(queue.folder):
+        queue.write()
+        outcomes = runner([run.plan for run in runs], jobs=jobs, again=again, heed=note)
+        store(queue.folder, gather(NAME, f"Sweep over {runs[0].plan.manifest.path.name}", protocol, runs, outcomes))
     return outcomes
 
 

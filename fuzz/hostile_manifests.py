@@ -77,7 +77,8 @@ def judge(folder: Path) -> Judge:
         kind, seed = case
         path = folder / "m.parquet"
         rng = np.random.default_rng([seed, KINDS.index(kind)])
-        spoil(path, kind, rng)
+        if not spoil(path, kind, rng):
+            return "unwritable"
         out = folder / "out"
         ending = "read"
         try:
@@ -103,8 +104,8 @@ def judge(folder: Path) -> Judge:
     return decide
 
 
-def spoil(path: Path, kind: str, rng: np.random.Generator) -> None:
-    """Write a spoilt manifest."""
+def spoil(path: Path, kind: str, rng: np.random.Generator) -> bool:
+    """Write a spoilt manifest; False where Parquet cannot hold it."""
     from manifest_rows import HEADER, rows
     from noisyfer.core.schema import METADATA_KEY
 
@@ -122,9 +123,13 @@ def spoil(path: Path, kind: str, rng: np.random.Generator) -> None:
         table = other_values(table, rng)
     elif kind == "large":
         table, metadata = large(table, metadata, rng)
-    pq.write_table(table.replace_schema_metadata({METADATA_KEY: metadata}), path, compression="zstd")
+    try:
+        pq.write_table(table.replace_schema_metadata({METADATA_KEY: metadata}), path, compression="zstd")
+    except pa.ArrowNotImplementedError:
+        return False
     if kind == "bytes":
         path.write_bytes(spoilt_bytes(path.read_bytes(), rng))
+    return True
 
 
 def spoilt_bytes(data: bytes, rng: np.random.Generator) -> bytes:

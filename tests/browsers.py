@@ -18,6 +18,16 @@ NEEDED = [
 
 
 @contextmanager
+def chromium() -> Iterator[Any]:
+    """A started Chromium; the test is skipped where Playwright is not installed."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
+        yield launched
+        launched.close()
+
+
+@contextmanager
 def watched(browser: Any, url: str) -> Iterator[Any]:
     """An opened page; at the end nothing was on the console, no dialog was shown, and only the page was asked for."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})

@@ -52,13 +52,10 @@ def hostile_runs(digits_manifest: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A started Chromium, for modules that are marked by `browsers.NEEDED`."""
-    from browsers import CHROMIUM, SWITCHES
+    from browsers import chromium
 
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=list(SWITCHES))
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture
