@@ -70,6 +70,8 @@ perf: $(STAMP)
 	$(BIN)/python perf/manifest.py --json $(RESULTS)/manifest.json
 	$(BIN)/python perf/relabel.py --json $(RESULTS)/relabel.json
 	$(BIN)/python perf/relabel_memory.py --json $(RESULTS)/relabel-memory.json
+	$(BIN)/python perf/ray_engine.py --json $(RESULTS)/ray-engine.json
+	$(BIN)/python perf/listing.py --json $(RESULTS)/listing.json
 	$(if $(PHOTOGRAPHS),$(BIN)/python perf/detection.py --folder $(PHOTOGRAPHS) --json $(RESULTS)/detection.json)
 	$(BIN)/python perf/large_manifest.py --json $(RESULTS)/large-manifest.json
 	$(BIN)/python perf/aggregate.py --json $(RESULTS)/aggregate.json
