@@ -428,6 +428,7 @@ def test_damaged_cifar_n_files_get_a_sentence(tmp_path: Path) -> None:
         whole[:200],
         whole[:-9],
         b"\x93NUMPY",
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': ('|O'\n",  # a TokenError in numpy's reader
         stream.getvalue(),
         b"PK\x03\x04" + bytes(50),
         b"\x80\x02\x8a\x0a.",

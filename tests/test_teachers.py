@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,16 @@ def test_a_file_that_wants_to_run_code_is_not_opened(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
     assert "Save the state dict alone" in refused(f"timm:resnet10t:{tmp_path / 'module.pth'}")
     assert not marker.exists()
+
+
+def test_an_archive_that_torch_would_unpack_elsewhere_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))  # there is no such folder
+    with tarfile.open(tmp_path / "old.pth", "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            archive.addfile(tarfile.TarInfo(name))
+    assert "it is a tar archive" in refused(f"timm:resnet10t:{tmp_path / 'old.pth'}")
 
 
 def test_damaged_weights_are_a_sentence(tmp_path: Path) -> None:

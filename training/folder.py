@@ -17,7 +17,7 @@ import torch
 from ..core.config import differences
 from ..core.errors import UserError, first_line
 from ..core.files import finite, locked, read_json, whole_file, write_failure, write_json
-from .weights import check_seal, sealed
+from .weights import check_seal, load_stored, sealed
 
 
 def identity(config: Mapping[str, Any], manifest_fingerprint: str) -> str:
@@ -103,11 +103,12 @@ class RunFolder:
         if not self.checkpoint.exists():
             return None
         try:
-            stored = torch.load(self.checkpoint, map_location=device, weights_only=True)
+            with self.checkpoint.open("rb") as stream:
+                stored = load_stored(stream, device)
             check_seal(stored, self.checkpoint)
             epoch, state = int(stored["epoch"]), stored["method"]
             rows = self.rows()
-        except Exception as error:  # torch.load raises nearly anything on a damaged file
+        except Exception as error:  # it raises nearly anything on a damaged file
             raise UserError(
                 f"The checkpoint in {self.path} cannot be read ({first_line(error)}). Start over with --again."
             ) from error

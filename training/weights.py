@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -142,6 +143,24 @@ def _bytes_of(value: Any) -> Iterator[bytes]:
         yield f"{type(value).__name__} {value!r};".encode()
 
 
+def load_stored(stream: BinaryIO, device: torch.device | str = "cpu") -> Any:
+    """`torch.load` of tensors and plain values alone, from what today's `torch.save` writes.
+
+    A tar archive, as torch wrote them before 2017, is refused: torch unpacks one into the system's temporary folder.
+
+    Raises:
+        pickle.UnpicklingError: it is such an archive, is damaged, or holds more.
+        Exception: nearly any, on a damaged file.
+    """
+    begin = stream.tell()
+    try:
+        with tarfile.open(fileobj=stream, mode="r:"):
+            raise pickle.UnpicklingError("it is a tar archive, as PyTorch wrote them before 2017")
+    except tarfile.ReadError:
+        stream.seek(begin)
+    return torch.load(stream, map_location=device, weights_only=True)
+
+
 def load_plain(file: Path) -> Any:
     """What torch stored in a file, tensors on the CPU; nothing but tensors and plain values is opened.
 
@@ -149,8 +168,8 @@ def load_plain(file: Path) -> Any:
         UserError: it is missing, damaged, or wants to run code when it is opened.
     """
     try:
-        with _opening(file):
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with _opening(file), file.open("rb") as stream:
+            return load_stored(stream)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -161,7 +162,7 @@ def _numpy_pickle(data: bytes) -> bytes:
         version = npy.read_magic(stream)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         _, _, dtype = read(stream)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError) as error:
         raise BadPickle(f"it is a damaged .npy file ({first_line(error)})") from error
     if not dtype.hasobject:
         raise BadPickle(f"it holds one array of {dtype}, not a dictionary")
@@ -184,9 +185,11 @@ def _tensors(data: bytes) -> dict[str, Any] | None:
     """A dictionary of tensors, by PyTorch's own reader of weights, which runs nothing; None where it refuses."""
     import torch
 
+    from ...training.weights import load_stored
+
     try:
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:  # torch.load raises nearly anything on a damaged file; the caller has said what is wrong with it
+        loaded = load_stored(io.BytesIO(data))
+    except Exception:  # it raises nearly anything on a damaged file; the caller has said what is wrong with it
         return None
     if not isinstance(loaded, dict):
         return None

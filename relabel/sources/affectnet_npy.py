@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+import tokenize
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -146,7 +147,7 @@ def _array(data: bytes | None) -> npt.NDArray[Any] | None:
             return None
         flat = np.frombuffer(data, dtype, math.prod(shape), offset=end)
         return flat.reshape(shape, order="F" if fortran else "C")
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, tokenize.TokenError, TypeError, MemoryError, RecursionError):
         return None
 
 
