@@ -183,7 +183,9 @@ class Manifest:
                 for name in read:
                     if name not in parquet.schema_arrow.names:
                         raise unknown_name(f"column in {file}", name, parquet.schema_arrow.names)
+                missing = parquet.metadata.num_rows
                 for batch in parquet.iter_batches(batch_size=batch_rows, columns=read):
+                    missing -= batch.num_rows
                     for name in REQUIRED:
                         if name in read and batch.column(name).null_count:
                             raise ManifestError(f"{file}: column '{name}' has missing values; none was expected.")
@@ -192,6 +194,8 @@ class Manifest:
                         batch = batch.filter(pc.is_in(batch.column("split").cast(pa.string()), chosen))
                     if batch.num_rows:
                         yield batch.select(wanted)
+                if missing:  # the footer has no sum, and a damaged one may leave out row groups
+                    raise ManifestError(f"{file} is damaged: {missing} rows are missing. Write the manifest anew.")
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The view's rows as one Arrow table; a column of which the header knows nothing keeps the file's type.
