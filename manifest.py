@@ -12,7 +12,6 @@ by taking column names apart. `docs/manifest.md` has the schema in words.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .core.errors import first_line, unknown_name
+from .core.errors import unknown_name
 from .core.files import sha256_file
 from .core.label_values import check_labels, check_probs, converted, to_labels
+from .core.manifest_reader import file_batches, read_header, reading, shards_of
 from .core.manifest_writer import manifest_writer
-from .core.parquet_bounds import too_large
 from .core.replaced import identity, unreplaced
 from .core.schema import (
-    METADATA_KEY,
     REQUIRED,
     SPLITS,
     STATUS_OK,
@@ -40,7 +38,6 @@ from .core.schema import (
     ManifestError,
     Task,
     arrow_schema,
-    check_columns,
     label_columns,
 )
 from .core.urls import is_url
@@ -104,10 +101,10 @@ class Manifest:
         shards = identity(path)
         with unreplaced(path, shards):
             try:
-                files = _files(path)
+                files = shards_of(path)
             except OSError as error:  # such as a name too long for the file system, or a folder closed to us
                 raise ManifestError(f"There is no manifest {path} to be read: {error.strerror}.") from error
-            headers = [_read_header(file) for file in files]
+            headers = [read_header(file) for file in files]
         if any(header != headers[0] for header in headers):
             raise ManifestError(
                 f"{path}: its shards carry different metadata, so they are not one manifest. Write the folder anew."
@@ -119,7 +116,7 @@ class Manifest:
         """Number of samples in the view; without a choice of splits it comes from the files' footers."""
         if self.splits is not None:
             return sum(batch.num_rows for batch in self.batches(columns=["split"]))
-        with _reading(self.path):
+        with reading(self.path):
             return sum(pq.read_metadata(file).num_rows for file in self.files)
 
     @cached_property
@@ -128,7 +125,7 @@ class Manifest:
 
         What `sha256sum FILE` and `cat FOLDER/*.parquet | sha256sum` print.
         """
-        with _reading(self.path):
+        with reading(self.path):
             return sha256_file(*self.files)
 
     @property
@@ -178,20 +175,8 @@ class Manifest:
         wanted = list(arrow_schema(self.header).names) if columns is None else list(columns)
         read = wanted if self.splits is None or "split" in wanted else [*wanted, "split"]
         for file in self.files:
-            with (
-                unreplaced(self.path, self._shards),
-                _reading(file),
-                pq.ParquetFile(file, page_checksum_verification=True) as parquet,
-            ):
-                for name in read:
-                    if name not in parquet.schema_arrow.names:
-                        raise unknown_name(f"column in {file}", name, parquet.schema_arrow.names)
-                if (reason := too_large(file, parquet, read)) is not None:
-                    raise ManifestError(f"{file} was refused: {reason}. Write the manifest anew.")
-                for batch in parquet.iter_batches(batch_size=batch_rows, columns=read):
-                    for name in REQUIRED:
-                        if name in read and batch.column(name).null_count:
-                            raise ManifestError(f"{file}: column '{name}' has missing values; none was expected.")
+            with unreplaced(self.path, self._shards):
+                for batch in file_batches(file, read, batch_rows):
                     if self.splits is not None:
                         chosen = pa.array(self.splits, pa.string())
                         batch = batch.filter(pc.is_in(batch.column("split").cast(pa.string()), chosen))
@@ -222,7 +207,7 @@ class Manifest:
         """
         batches = list(self.batches(columns))
         schema = arrow_schema(self.header)
-        with _reading(self.path):
+        with reading(self.path):
             if columns is not None:
                 stored = pq.read_schema(self.files[0])
                 schema = pa.schema([(schema if name in schema.names else stored).field(name) for name in columns])
@@ -258,7 +243,7 @@ class Manifest:
             UserError: the first thing that is wrong.
         """
         samples = self.read(REQUIRED)
-        with _reading(self.path):
+        with reading(self.path):
             samples.validate(full=True)
         repeated = len(samples) - pc.count_distinct(samples["id"]).as_py()
         if repeated:
@@ -350,47 +335,3 @@ def write_manifest(path: str | Path, header: Header, tables: Iterable[pa.Table],
         for table in tables:
             write(table)
     return Manifest.open(path)
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    if path.is_dir():
-        files = tuple(sorted(file for file in path.glob("*.parquet") if not file.name.startswith(".")))
-        if not files:
-            raise ManifestError(f"{path} is a folder without any .parquet file; a manifest's shards were expected.")
-        return files
-    if not path.exists():
-        raise ManifestError(
-            f"There is no manifest {path}. Make one, for example with 'noisyfer make-cifar --out {path}'."
-        )
-    if not path.is_file():
-        raise ManifestError(f"{path} is neither a file nor a folder. A noisyfer manifest was expected.")
-    return (path,)
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Whatever Arrow raises over the content of a file, as a sentence that names it."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ManifestError(f"{file} is damaged: {first_line(error)}. Write the manifest anew.") from error
-
-
-def _read_header(file: Path) -> Header:
-    try:
-        footer = pq.read_metadata(file)
-        schema, metadata = footer.schema.to_arrow_schema(), footer.metadata or {}
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ManifestError(
-            f"{file} is no Parquet file, or a part of one ({first_line(error)}). A noisyfer manifest was expected."
-        ) from error
-    if METADATA_KEY not in metadata:
-        raise ManifestError(
-            f"{file} is a Parquet file but no noisyfer manifest: it has no '{METADATA_KEY.decode()}' metadata."
-        )
-    try:
-        header = Header.from_json(metadata[METADATA_KEY])
-        check_columns(header, schema)
-    except ManifestError as error:
-        raise ManifestError(f"{file} cannot be read as a manifest: {str(error).rstrip('.')}.") from error
-    return header

@@ -46,6 +46,7 @@ class Fork:
         self.returncode: int | None = None
         self._log = folder.parent / "steps.txt"
         self._log.write_bytes(b"")
+        self._log.chmod(0o666)  # `first` may make the fork another user's
         self.pid = os.fork()
         if not self.pid:
             code = 70

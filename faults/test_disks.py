@@ -103,6 +103,11 @@ def test_a_disk_that_cannot_be_written_is_a_sentence(
 @pytest.fixture
 def nobody() -> Iterator[tuple[Path, Callable[[], None]]]:
     """A folder that everybody may enter, and a function that makes a process one that may not write there."""
+    import noisyfer
+
+    read = [*Path(os.__file__).parents, *Path(pytest.__file__).parents, *Path(str(noisyfer.__file__)).parents]
+    if os.getuid() == 0 and any(folder.stat().st_mode & 0o005 != 0o005 for folder in read):
+        pytest.skip("here no other user may read this Python or this package, and root is refused nothing")
     place = Path(tempfile.mkdtemp(prefix="faults-"))
     place.chmod(0o755)
 
