@@ -78,7 +78,8 @@ def run_on_ray(
     work = ray.remote(num_cpus=cpus, num_gpus=int(cuda), max_retries=0)(_work)
     outcomes: dict[int, Outcome] = {}
     lost: Counter[int] = Counter()
-    waiting, running = deque(range(len(plans))), {}
+    waiting = deque(range(len(plans)))
+    running: dict[Any, int] = {}
     inbox = Queue()
 
     def end(place: int, outcome: Outcome) -> None:

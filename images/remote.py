@@ -26,7 +26,7 @@ class RemotePictures:
         self._pool: ThreadPoolExecutor | None = None
         self._there = False
 
-    def read(self, files: Sequence[str]) -> dict[str, bytes | UnreadableImage]:
+    def read(self, files: Sequence[str]) -> dict[str, Path | bytes | UnreadableImage]:
         """The content of each file, or the error that there is none.
 
         Raises:

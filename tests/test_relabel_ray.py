@@ -17,7 +17,7 @@ from noisyfer.relabel.job import run_job
 from noisyfer.relabel.plan import Job, JobOptions, plan_job
 from relabel_world import ByColour, World, write_pictures
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
+pytestmark = [pytest.mark.usefixtures("no_waiting_for_the_disk"), pytest.mark.timeout(600)]
 
 SMALL = JobOptions(batch=4, shard_rows=8, kept_size=32)
 

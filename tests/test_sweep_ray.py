@@ -24,6 +24,7 @@ def planned(manifest: Path, out: Path) -> Queue:
     return Queue({"methods": ["vgg-all"]}, runs)
 
 
+@pytest.mark.timeout(900)
 def test_a_sweep_on_ray_has_the_results_of_one_machine(digits_manifest: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     from ray_world import local_cluster
