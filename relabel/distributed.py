@@ -11,7 +11,7 @@ import json
 import logging
 import pickle
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +165,7 @@ class _Worker:
         return self.recipe.labeller(teachers)
 
 
-def _rows(stream: Dataset) -> Iterator[tuple[str, int, str]]:
+def _rows(stream: Dataset) -> Generator[tuple[str, int, str], None, None]:
     """Kind, number and text of the rows that come out, in any order."""
     for batch in stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         for found in batch.to_pylist():
