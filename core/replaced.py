@@ -20,7 +20,7 @@ def identity(path: Path) -> tuple[int, ...]:
             return ()
         shards = [shard for shard in path.glob("*.parquet") if not shard.name.startswith(".")]
         first = [each for shard in sorted(shards)[:1] for each in (shard.stat().st_ino, shard.stat().st_mtime_ns)]
-    except OSError:
+    except (OSError, ValueError):  # not there, or a name that no file can have
         return ()
     return (found.st_ino, *first)
 

@@ -6,11 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import command_server
 import pytest
 from cifar_files import tiny_cifar, write_python
+from command_server import write_client
 from noisyfer.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -34,10 +38,28 @@ def blocks(page: Path) -> list[Block]:
     return [Block(page, language, not marked, text) for language, marked, text in found]
 
 
-def run_in(folder: Path, block: Block) -> None:
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with an executable `noisyfer` that starts at once."""
+    folder = tmp_path_factory.mktemp("commands")
+    place = folder / "socket"
+    write_client(folder, place)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen([sys.executable, command_server.__file__, str(place)], env=environment)
+    deadline = time.monotonic() + 120
+    while not place.exists():
+        assert server.poll() is None, "the server ended"
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.05)
+    yield folder
+    server.kill()
+    server.wait()
+
+
+def run_in(folder: Path, block: Block, commands: Path) -> None:
     """Run a block in a folder, presets turned into `smoke` so that it takes seconds."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "NOISYFER_DATA": str(folder / "data")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = os.pathsep.join([str(commands), str(Path(sys.executable).parent), environment["PATH"]])
     if block.language == "sh":
         text = re.sub(
             r"^(noisyfer (?:bench|pretrain) (?!.*--preset).*?)( +#.*)?$",
@@ -61,7 +83,7 @@ def run_in(folder: Path, block: Block) -> None:
     [page for page in PAGES if any(block.tested for block in blocks(page))],
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
-def test_the_blocks_of_a_page_run_one_after_another(page: Path, tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_run_one_after_another(page: Path, tmp_path: Path, commands: Path) -> None:
     write_python(tmp_path / "data" / "cifar10", tiny_cifar(per_batch=20, test=20))
     examples = tmp_path / "data_manifests" / "examples"
     examples.mkdir(parents=True)
@@ -69,7 +91,7 @@ def test_the_blocks_of_a_page_run_one_after_another(page: Path, tmp_path: Path) 
         (examples / file.name).write_bytes(file.read_bytes())
     for block in blocks(page):
         if block.tested:
-            run_in(tmp_path, block)
+            run_in(tmp_path, block, commands)
 
 
 def test_blocks_are_found_and_the_first_screen_of_the_readme_shows_the_two_targets() -> None:

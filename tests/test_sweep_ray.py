@@ -44,7 +44,9 @@ def test_a_sweep_on_ray_has_the_results_of_one_machine(digits_manifest: Path, tm
     with local_cluster():
         there = run_sweep(many, heed=heed, runner=_on_ray)
     assert killed
-    assert [message[1] for place, message in told if (place, message[0]) == (0, "started")] == [0, 1]
+    first, again = (message[1] for place, message in told if (place, message[0]) == (0, "started"))
+    assert first == 0
+    assert again in (1, 2)  # the kill comes a moment after the first epoch, perhaps after the second one
     assert [outcome.failure for outcome in there] == [outcome.failure for outcome in here]
     assert "smaller learning_rate" in there[1].failure
     assert here[0].result is not None

@@ -25,6 +25,9 @@ MAX_HEADER = 100 * 2**20
 SEAL = "sha256"
 """The key of the digest that a file of ours carries of everything else in it: torch checks no sums of its own."""
 
+_HEADER_SEAL = "content_sha256"
+"""The same in the header of a safetensors file."""
+
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")
 _PREFIXES = ("module.", "_orig_mod.")
 
@@ -56,7 +59,10 @@ def read_header(file: Path) -> dict[str, Any] | None:
         header = None if text is None else json.loads(text)
     except (SafetensorError, ValueError, RecursionError) as error:
         raise _damaged(file, error) from error
-    return header if isinstance(header, dict) else None
+    if not isinstance(header, dict):
+        return None
+    header.pop(_HEADER_SEAL, None)
+    return header
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -77,7 +83,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         except SafetensorError as error:
             raise _damaged(file, error) from error
         if HEADER_KEY in stored:
-            check_seal({**tensors, **stored}, file)
+            _check_header_seal(stored[HEADER_KEY], tensors, file)
         return tensors
     tensors = _tensors_in(load_plain(file))
     if not tensors:
@@ -101,10 +107,25 @@ def write_weights(file: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     stored = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
-    seal = str(sealed({**stored, HEADER_KEY: text})[SEAL])
-    # written by Python, so that a full disk is an OSError like everywhere else
-    file.write_bytes(save(stored, {HEADER_KEY: text, SEAL: seal}))
+    seal = sealed({**stored, HEADER_KEY: _json(header)})[SEAL]
+    # one key, since the order of several is not always the same in the file; written by Python, so that a full disk is
+    # an OSError like everywhere else
+    file.write_bytes(save(stored, {HEADER_KEY: _json({**header, _HEADER_SEAL: seal})}))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _check_header_seal(text: str, tensors: Mapping[str, Tensor], file: Path) -> None:
+    try:
+        header = json.loads(text)
+        seal = header.pop(_HEADER_SEAL, None)
+        content = {**tensors, HEADER_KEY: _json(header)}
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise _damaged(file, error) from error
+    if seal is not None:
+        check_seal({**content, SEAL: seal}, file)
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
