@@ -162,7 +162,7 @@ def draw_weights(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
             height = float(np.mean([run["curves"][score][-1] for run in found]))
             ended = float(np.mean([run["curves"]["lambda"][-1] for run in found]))
             label = f"{found[0]['options']['lambda_rule']}, ended at {ended:.2f}"
-            axes.axhline(height, color=f"C{place}", linestyle="--", label=label)
+            axes.axhline(height, color=f"C{place}", linestyle="--", marker="", label=label)
         label_axes(axes, manifest, score)
         axes.set_xlabel("λ")
     save_figure(figure, path)
