@@ -36,6 +36,8 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
                 traceback.print_exc()
             raise click.ClickException(str(error)) from error
         except (MemoryError, OSError, ImportError, RuntimeError) as error:
+            if (interrupt := _interrupted_before(error)) is not None:  # such as by a terminal that is gone
+                sys.exit(status_after(interrupt))
             sentence = scarcity(error)
             if sentence is None or is_verbose():
                 raise
@@ -46,6 +48,14 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(status_after(interrupt))
 
     return guarded
+
+
+def _interrupted_before(error: BaseException) -> KeyboardInterrupt | None:
+    """The signal that was being handled when an error came up."""
+    context = error.__context__
+    while context is not None and not isinstance(context, KeyboardInterrupt):
+        context = context.__context__
+    return context
 
 
 class Settings(click.Option):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
-from .files import refuse_second_writer, whole_file, whole_folder
+from .files import refuse_second_writer, whole_file, whole_folder, write_failure
 from .schema import METADATA_KEY, Header, ManifestError, arrow_schema
 
 SHARD_ROWS = 1_000_000
@@ -48,11 +48,15 @@ def manifest_writer(
     if shard_rows < 1:
         raise ValueError(f"shard_rows is {shard_rows}; at least 1 was expected")
     path = Path(path)
-    if folder:
-        _refuse_foreign(path)
-    else:
-        _refuse_other_file(path)
-    refuse_second_writer(path)
+    _refuse_undecodable(path)
+    try:
+        if folder:
+            _refuse_foreign(path)
+        else:
+            _refuse_other_file(path)
+        refuse_second_writer(path)
+    except OSError as error:  # such as a name too long for the file system
+        raise write_failure(path, error) from error
     shards = _Shards(path, _with_fields(arrow_schema(header), extra), shard_rows if folder else None)
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target
@@ -68,6 +72,16 @@ def _with_fields(schema: pa.Schema, extra: Sequence[pa.Field]) -> pa.Schema:
     for field in extra:
         schema = schema.append(field)
     return schema
+
+
+def _refuse_undecodable(path: Path) -> None:
+    """Refuse bytes that are no text in a name: Arrow opens files by text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"Cannot write {str(path)!r}: its name is no UTF-8. Give it, or its folder, another name."
+        ) from error
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -193,8 +193,8 @@ def test_a_gigabyte_and_a_half_is_enough(writer: Writer, inputs: Path, tmp_path:
     assert ended.code == 0, ended.told
 
 
-@pytest.mark.parametrize("settings", [("batch_size=100000", "image_size=256"), ("width=4", "hidden=100000")])
-def test_more_memory_than_there_is_is_a_sentence(settings: tuple[str, str], inputs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [("batch_size=1000", "image_size=128", "width=1"), ("width=4", "hidden=100000")])
+def test_more_memory_than_there_is_is_a_sentence(settings: tuple[str, ...], inputs: Path, tmp_path: Path) -> None:
     work = stage(inputs, tmp_path / "memory" / "work", ("data_manifests",))
     more = [word for setting in settings for word in ("--set", setting)]
     line = ("bench", "--manifest", DIGITS, "--preset", "smoke", "--method", "vgg-all", "--epochs", "1", *more)

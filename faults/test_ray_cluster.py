@@ -42,6 +42,13 @@ OPTIONS = JobOptions(batch=4, shard_rows=8)
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.fixture(autouse=True)
+def long_form(full: bool) -> None:
+    """Clusters of processes take minutes to start and to notice that a node is gone."""
+    if not full:
+        pytest.skip("a case of the long form: pytest faults --full")
+
+
 @dataclass(frozen=True)
 class Slow(ByColour):
     """Takes its time, as a network does, leaves its process's number in a folder, and begins when enough are there."""

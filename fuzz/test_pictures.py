@@ -42,7 +42,7 @@ def judge(folder: Path) -> Judge:
     from PIL import Image
 
     torch.set_num_threads(1)
-    labeller = Labeller(folder, [], workers=1)
+    labeller = Labeller(folder, [], workers=1, kept_size=64)
     real, middle = Detector(), MiddleFace()
     real.detect([Image.new("RGB", (64, 64))], [64])  # its networks are loaded before memory is counted
 
