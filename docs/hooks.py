@@ -1,11 +1,25 @@
-"""What the pages of the site need beyond Markdown: blocks that the tests do not run say so."""
+"""What the pages of the site need beyond Markdown: the package to read, and blocks that the tests do not run say so."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from pathlib import Path
 from typing import Any
 
 MARK = re.compile(r"^( *)```(sh|python) no-test$", re.MULTILINE)
+
+
+def on_config(config: Any, **_: Any) -> None:
+    """Make a folder with the package alone, as links: mkdocstrings walks through everything beside its modules, and
+    at the top of the repository that is the virtual environment too."""
+    root = Path(config["config_file_path"]).parent
+    package = root / "build" / "api" / "noisyfer"
+    package.mkdir(parents=True, exist_ok=True)
+    for entry in root.iterdir():
+        if entry.suffix == ".py" or (entry / "__init__.py").exists():
+            with contextlib.suppress(FileExistsError):
+                (package / entry.name).symlink_to(entry)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
