@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 FACES ?= 1200
 FACE_EPOCHS ?= 15
 RESULTS := perf-results
+# packages are compiled when they are first imported (below), which a machine may be told not to keep
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install demo demo-digits demo-faces perf test test-min faults faults-short fuzz fuzz-short sbom lint docs clean help
 
