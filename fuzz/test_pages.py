@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from browsers import CHROMIUM, chromium
 from hostile_manifests import HOSTILE_TEXTS
 from inspect_builders import labelled
 from noisyfer.benchmark.inspect import inspect_manifest
-from noisyfer.benchmark.reviewing.decisions import DecisionFile, fits_a_line
-from noisyfer.benchmark.reviewing.server import ReviewServer
-from noisyfer.benchmark.reviewing.session import Session, make_queue
+from noisyfer.benchmark.reviewing.decisions import fits_a_line
 from noisyfer.manifest import Manifest
+from review_server import served_review
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 
@@ -71,17 +69,7 @@ def test_an_audit_draws_hostile_texts_as_texts(browser: Any, tmp_path: Path) -> 
 def test_a_review_draws_hostile_texts_as_texts(browser: Any, tmp_path: Path) -> None:
     # a class name with a line break cannot be reviewed, which is told in a sentence
     manifest = hostile(tmp_path / "m.parquet", [text for text in TEXTS if fits_a_line(text)])
-    with (
-        DecisionFile(tmp_path / "d.csv") as file,
-        Session(manifest, make_queue(manifest, "class_a"), file, most=100) as session,
-        ReviewServer(session) as server,
-    ):
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            text, asked = visit(browser, server.url)
-        finally:
-            server.shutdown()
-            thread.join()
+    with served_review(manifest, tmp_path / "d.csv") as server:
+        text, asked = visit(browser, server.url)
     assert all(url.startswith(f"http://{server.hosts[0]}/") for url in asked)
     assert [each for each in MARKUP if each not in text] == []

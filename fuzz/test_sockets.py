@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +13,8 @@ import numpy as np
 import pytest
 from inspect_builders import labelled
 from noisyfer.benchmark.reviewing import server as serving
-from noisyfer.benchmark.reviewing.decisions import DecisionFile
 from noisyfer.benchmark.reviewing.server import MOST_BODY, ReviewServer
-from noisyfer.benchmark.reviewing.session import Session, make_queue
+from review_server import served_review
 
 SECRET = b"the secret beside the manifest"
 
@@ -26,18 +24,8 @@ def served(tmp_path: Path) -> Iterator[ReviewServer]:
     (tmp_path / "secret.png").write_bytes(SECRET)
     images = [*(f"digits#{row}" for row in range(4)), "gone.png"]
     manifest = labelled(tmp_path / "m.parquet", {"a": [0, 1, 2, 0, 1], "b": [0, 2, 2, 0, 2]}, images=images)
-    with (
-        DecisionFile(tmp_path / "d.csv") as file,
-        Session(manifest, make_queue(manifest, "class_a"), file, most=100) as session,
-        ReviewServer(session) as server,
-    ):
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with served_review(manifest, tmp_path / "d.csv") as server:
+        yield server
 
 
 def said(server: ReviewServer, request: bytes, wait: float = 20, *, ends: bool = True) -> bytes:

@@ -11,9 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,11 @@ from inspect_builders import CLASSES, labelled
 from noisyfer.benchmark.reviewing.apply import apply_decisions
 from noisyfer.benchmark.reviewing.decisions import DecisionFile, made_now, read_decisions
 from noisyfer.benchmark.reviewing.server import ReviewServer
-from noisyfer.benchmark.reviewing.session import Session, make_queue
+from noisyfer.benchmark.reviewing.session import make_queue
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Manifest
+from review_server import served_review
 
 HOSTILE = '<script>alert(1)</script>,"quoted"'
 
@@ -43,26 +42,9 @@ def crowd(path: Path) -> Manifest:
     return labelled(path, sets, ids=ids, images=[*(f"digits#{row}" for row in range(5)), "gone.png"])
 
 
-@contextmanager
-def serving(manifest: Manifest, path: Path, most: int = 100) -> Iterator[ReviewServer]:
-    queue = make_queue(manifest, "class_a")
-    with (
-        DecisionFile(path) as file,
-        Session(manifest, queue, file, most=most) as session,
-        ReviewServer(session) as server,
-    ):
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture
 def server(crowd: Manifest, tmp_path: Path) -> Iterator[ReviewServer]:
-    with serving(crowd, tmp_path / "d.csv") as started:
+    with served_review(crowd, tmp_path / "d.csv") as started:
         yield started
 
 
@@ -124,11 +106,11 @@ def test_decisions_are_lines_and_undo_is_a_further_one(server: ReviewServer, tmp
 
 def test_the_next_session_goes_on_and_skipped_labels_come_again_at_the_end(crowd: Manifest, tmp_path: Path) -> None:
     file = tmp_path / "d.csv"
-    with serving(crowd, file) as server:
+    with served_review(crowd, file) as server:
         skipped = json.loads(ask(server, "state")[1])["item"]["id"]
         decide(server, "skip")
         decide(server, "accept")
-    with serving(crowd, file) as server:
+    with served_review(crowd, file) as server:
         state = json.loads(ask(server, "state")[1])
         assert (state["done"], state["left"], state["undo"]) == (1, 5, True)
         assert state["item"]["id"] != skipped
@@ -136,7 +118,7 @@ def test_the_next_session_goes_on_and_skipped_labels_come_again_at_the_end(crowd
             state = decide(server, "accept")
         assert state["item"]["id"] == skipped
         assert decide(server, "accept")["item"] is None
-    with serving(crowd, file) as server:
+    with served_review(crowd, file) as server:
         state = json.loads(ask(server, "undo", {})[1])
         assert (state["item"]["id"], state["done"]) == (skipped, 5)
 
@@ -256,7 +238,7 @@ def test_pictures_are_jpegs_and_a_missing_one_is_a_sentence(server: ReviewServer
 def test_the_page_has_its_policy_and_hostile_names_as_text(path: Path, tmp_path: Path) -> None:
     names = ("</script><script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "plain")
     manifest = labelled(path, {"a": [0, 1], "b": [0, 2]}, classes=names)
-    with serving(manifest, tmp_path / "d.csv") as server:
+    with served_review(manifest, tmp_path / "d.csv") as server:
         connection = http.client.HTTPConnection(server.hosts[0], timeout=10)
         connection.request("GET", f"/{server.token}/")
         answer = connection.getresponse()
@@ -314,7 +296,7 @@ def test_decisions_survive_a_kill(crowd: Manifest, tmp_path: Path) -> None:
         child.wait()
     decisions, torn = read_decisions(file)
     assert (len(decisions), torn) == (3, False)
-    with serving(crowd, file) as server:
+    with served_review(crowd, file) as server:
         assert json.loads(ask(server, "state")[1])["done"] == 3
 
 
