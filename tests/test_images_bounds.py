@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile_headers import jpeg_segments, png_of, scans
-from mutations import base
+from mutation_kinds import base
 from noisyfer.images import bounded, decode
 from noisyfer.images.bounded import MAX_FILE_BYTES, MAX_SCANS, count_scans
 from noisyfer.images.decode import UnreadableImage, decode_rgb, decode_whole, picture_size
