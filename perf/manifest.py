@@ -16,12 +16,10 @@ from pathlib import Path
 import click
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from measure import Table, compare, finish, in_own_process, json_option, peak_mb, rates, spread
 from noisyfer.manifest import Dataset, Header, LabelSet, Manifest, Task, write_manifest
+from random_rows import CLASSES, chunks
 
-CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
-CHUNK = 100_000
 LABEL_SET = "expression_human"
 
 
@@ -38,18 +36,11 @@ def header() -> Header:
 
 def tables(rows: int) -> Iterator[pa.Table]:
     """So many random rows, a chunk at a time; every twentieth has no human label."""
-    draw = np.random.default_rng(0)
-    for start in range(0, rows, CHUNK):
-        count = min(CHUNK, rows - start)
-        numbers = np.arange(start, start + count)
-        names = pc.utf8_lpad(pa.array(numbers).cast(pa.string()), 8, "0")
+    for draw, numbers, columns in chunks(rows):
+        count = len(numbers)
         human = draw.integers(0, len(CLASSES), count, dtype=np.int16)
-        columns = {
-            "id": pc.binary_join_element_wise("train", names, "_"),
+        columns |= {
             "split": pa.repeat("train", count),
-            "image": pc.binary_join_element_wise(pc.binary_join_element_wise("train", names, "/"), "jpg", "."),
-            "status": pa.repeat("ok", count),
-            "detail": pa.nulls(count, pa.string()),
             LABEL_SET: pa.array(human, mask=numbers % 20 == 0),
             "expression_raf": pa.array(draw.integers(0, len(CLASSES), count, dtype=np.int16)),
             "valence_raf": pa.array(draw.uniform(-1, 1, count).astype(np.float32)),
