@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ..core.streams import rng
 from ..training.data import load_split
 from ..training.pictures import literal, new_figure, save_figure
-from .grid import Outcome
+from .answers import Answers
 from .tables import TableRun
 
 SUCCESSES, FAILURES, COLUMNS = 10, 5, 5
@@ -36,36 +35,15 @@ def choose_examples(said: Mapping[str, Any], truth: Any) -> tuple[list[int], lis
     return order[right][:SUCCESSES].tolist(), order[~right][:FAILURES].tolist()
 
 
-def comparable_runs(runs: Sequence[TableRun], outcomes: Sequence[Outcome]) -> list[TableRun]:
-    """The finished runs of the table's first seed on its first manifest that left their predictions."""
-    first = runs[0].plan
-    return [
-        run
-        for run, outcome in zip(runs, outcomes, strict=True)
-        if outcome.result is not None
-        and run.plan.folder.predictions.exists()
-        and run.plan.config.seed == first.config.seed
-        and run.plan.manifest.path == first.manifest.path
-    ]
-
-
-def draw_examples(path: Path, runs: Sequence[TableRun]) -> None:
-    """Draw examples of the first categorical task that the last system predicts; nothing without one.
+def draw_examples(path: Path, runs: Sequence[TableRun], answers: Answers) -> None:
+    """Draw examples of what systems answered.
 
     Args:
         path: the picture.
-        runs: finished ones of one seed and one manifest.
+        runs: those that answered.
+        answers: of these.
     """
-    last = runs[-1].plan
-    kinds = last.manifest.header.tasks
-    task = next((name for name in last.choice.truth if kinds[name].kind == "categorical"), None)
-    if task is None:
-        return
-    runs = [run for run in runs if task in run.plan.choice.truth]
-    tables = [pq.read_table(run.plan.folder.predictions, columns=[task, f"{task}_true"]) for run in runs]
-    known = np.flatnonzero(np.asarray(tables[-1][f"{task}_true"].is_valid()))
-    truth = np.asarray(tables[-1][f"{task}_true"].take(known))
-    said = {run.row.system: np.asarray(table[task].take(known)) for run, table in zip(runs, tables, strict=True)}
+    last, truth, said = runs[-1].plan, answers.truth, answers.said
     successes, failures = choose_examples(said, truth)
     settings = last.config.settings
     test = load_split(
@@ -76,7 +54,7 @@ def draw_examples(path: Path, runs: Sequence[TableRun]) -> None:
         limit=settings.test_images,
         root=last.root,
     )
-    classes = literal(kinds[task].classes)
+    classes = literal(last.manifest.header.tasks[answers.task].classes)
     rows = -(-len(successes) // COLUMNS) + -(-len(failures) // COLUMNS)
     figure = new_figure(2.3 * COLUMNS, (1.9 + 0.16 * len(said)) * rows + 0.6)
     figure.suptitle(
@@ -88,6 +66,6 @@ def draw_examples(path: Path, runs: Sequence[TableRun]) -> None:
     first_failure = -(-len(successes) // COLUMNS) * COLUMNS
     for place, sample in [*enumerate(successes), *enumerate(failures, first_failure)]:
         lines = [classes[truth[sample]], *(f"{system}: {classes[ids[sample]]}" for system, ids in said.items())]
-        panels[place].imshow(test.images[known[sample]])
+        panels[place].imshow(test.images[answers.places[sample]])
         panels[place].set_title("\n".join(lines), fontsize=6)
     save_figure(figure, path)

@@ -165,9 +165,11 @@ def _refuse_beside_table(labels: str | None, seed: int) -> None:
 
 
 def _bench_table(request: _Request, table: str, systems: tuple[str, ...], seeds: str | None, jobs: int) -> None:
+    from ..benchmark.answers import comparable_runs, read_answers
+    from ..benchmark.confusions import draw_table_confusions
     from ..benchmark.evidence import gather, store
     from ..benchmark.evidence import systems as found_systems
-    from ..benchmark.examples import comparable_runs, draw_examples
+    from ..benchmark.examples import draw_examples
     from ..benchmark.grid import run_grid
     from ..benchmark.present_table import GridDisplay, print_systems
     from ..benchmark.tables import find_table, plan_table, table_folder
@@ -193,8 +195,9 @@ def _bench_table(request: _Request, table: str, systems: tuple[str, ...], seeds:
     document = gather(table, find_table(table).title, request.plan["protocol"], runs, outcomes)
     store(folder, document)
     comparable = comparable_runs(runs, outcomes)
-    if comparable:
-        draw_examples(folder / "examples.png", comparable)
+    if comparable and (answers := read_answers(comparable)):
+        draw_examples(folder / "examples.png", comparable, answers)
+        draw_table_confusions(folder / "confusions.png", comparable, answers)
     print_systems(document["title"], found_systems(document), folder)
     if any(outcome.failure for outcome in outcomes):
         raise click.ClickException("Some runs failed; the same command tries them again.")

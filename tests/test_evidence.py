@@ -179,7 +179,8 @@ def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: 
     assert ran.exit_code == 0, ran.output
     assert "VGG, all labels, a head a set, seed 0 epoch 1/1 accuracy" in ran.output
     (folder,) = here.glob("runs/table-1-smoke-*")
-    assert {path.name for path in folder.iterdir()} == {"table.json", "table.md", "curves.png", "examples.png"}
+    pictures = {"curves.png", "examples.png", "confusions.png"}
+    assert {path.name for path in folder.iterdir()} == {"table.json", "table.md", *pictures}
     found = read_evidence(folder / "table.json")
     assert [one["system"] for one in found["runs"]] == ["VGG, all labels", "VGG, all labels, a head a set"]
     results = [json.loads(path.read_text()) for path in sorted(here.glob("runs/digits-vgg-all-*/result.json"))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +17,36 @@ if TYPE_CHECKING:
 
 def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[str]) -> None:
     """A confusion matrix: rows true, columns predicted, coloured by the share of the row, shares written in."""
-    figure = new_figure(1.5 + 0.62 * len(classes), 1.2 + 0.58 * len(classes))
-    axes = figure.subplots()
+    draw_confusions(path, {"": counts}, classes)
+
+
+def draw_confusions(path: Path, matrices: Mapping[str, np.ndarray[Any, Any]], classes: Sequence[str]) -> None:
+    """Confusion matrices of the same classes by title, at most three beside each other."""
+    columns = min(3, len(matrices))
+    rows = -(-len(matrices) // columns)
+    figure = new_figure((1.5 + 0.62 * len(classes)) * columns, (1.2 + 0.58 * len(classes)) * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(matrices) :]:
+        axes.set_axis_off()
+    for axes, (title, counts) in zip(panels, matrices.items(), strict=False):
+        _paint_confusion(axes, counts, literal(classes))
+        axes.set_title(*literal([title]), fontsize=10)
+    save_figure(figure, path)
+
+
+def _paint_confusion(axes: Axes, counts: np.ndarray[Any, Any], names: Sequence[str]) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
         shade = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=7)
-    names = literal(classes)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(
         range(len(names)), [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=8
     )
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (number)")
-    save_figure(figure, path)
 
 
 def literal(names: Sequence[str]) -> list[str]:
