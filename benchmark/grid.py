@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -14,12 +14,21 @@ from typing import Any
 import torch
 
 from ..core.errors import UserError
-from ..core.processes import end_with_parent
+from ..core.processes import end_with_parent, quick_processes
 from .run import Plan, execute
 from .watch import Messages
 
 Heed = Callable[[int, tuple[Any, ...]], None]
 """Is told a plan's place and a message of its run: what `watch.Messages` says, or `finished` or `failed` at the end."""
+
+NEEDED = (
+    __name__,
+    "torch._dynamo",  # by torch's optimizers
+    "torch.utils.tensorboard",
+    "sklearn.metrics",
+    "matplotlib.backends.backend_agg",
+)
+"""Modules that nearly every run imports: four seconds, with torch."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
     Returns:
         The outcomes in the plans' order.
     """
-    context = multiprocessing.get_context("spawn")
+    context = quick_processes(NEEDED)
     threads = max(1, torch.get_num_threads() // jobs)
     outcomes: dict[int, Outcome] = {}
     running: dict[Connection, _Running] = {}
@@ -115,6 +124,7 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
 
 def _start(process: BaseProcess) -> None:
     """Start a process that Ctrl-C does not reach: the one that started it ends it, so that none speaks out of turn."""
+    resource_tracker.ensure_running()  # else it would be started below, and lift the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

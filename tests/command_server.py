@@ -1,4 +1,4 @@
-"""`noisyfer` commands of shell scripts in forks of one process that has torch imported already: 0.1 s each, not 4.
+"""Commands of shell scripts, and Python's, in forks of one process that has torch imported already: 0.1 s each, not 4.
 
 `python command_server.py SOCKET` serves; `write_client` makes an executable `noisyfer` that asks it. A command gets the
 caller's folder, environment and streams, and the caller its exit status. How Python starts and the installed script
@@ -7,6 +7,7 @@ finds the package is not seen here; `.ci/run` does that with the built wheel.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -14,6 +15,22 @@ import socket
 import sys
 import traceback
 from pathlib import Path
+
+COMMANDS = (
+    "noisyfer.benchmark.inspect",
+    "noisyfer.benchmark.report",
+    "noisyfer.benchmark.sweep",
+    "noisyfer.relabel.engines",
+    "torch._dynamo",
+    "torch.utils.tensorboard",
+    "sklearn.metrics",
+    "scipy.stats",
+    "matplotlib.backends.backend_agg",
+    "pandas",
+    "timm",
+    "onnxruntime",
+)
+"""What the commands would import, each for itself."""
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -36,10 +53,8 @@ def write_client(folder: Path, place: Path) -> None:
 
 def serve(place: str) -> None:
     """Answer until killed."""
-    import noisyfer.benchmark.inspect
-    import noisyfer.benchmark.report
-    import noisyfer.benchmark.sweep
-    import noisyfer.relabel.engines  # noqa: F401
+    for name in COMMANDS:
+        importlib.import_module(name)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as server:
@@ -66,10 +81,8 @@ def _answer(caller: socket.socket) -> int:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    from noisyfer.cli import main
-
     try:
-        main(words, prog_name="noisyfer")
+        _run(words)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -79,6 +92,18 @@ def _answer(caller: socket.socket) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return status
+
+
+def _run(words: list[str]) -> None:
+    """`--python CODE` is for Python as `python -c CODE`, everything else a command."""
+    if words[0] == "--python":
+        sys.argv = ["-c"]
+        sys.path.insert(0, "")
+        exec(words[1], {"__name__": "__main__"})  # noqa: S102
+        return
+    from noisyfer.cli import main
+
+    main(words, prog_name="noisyfer")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process draw no pictures, which take longer than a smoke run, but for tests marked `pictures`."""
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr("noisyfer.benchmark.pictures.draw_run", lambda *_: None)
+
+
 @pytest.fixture
 def seeded() -> None:
     """PyTorch's random numbers are the same in every run."""

@@ -71,7 +71,7 @@ def run_in(folder: Path, block: Block, commands: Path) -> None:
         text = re.sub(r"^(noisyfer bench --protocol raf-base .*)$", r"\1 --set start_epoch=0", text, flags=re.MULTILINE)
         command = ["bash", "-euo", "pipefail", "-c", text]
     else:
-        command = [sys.executable, "-c", block.text]
+        command = [str(commands / "noisyfer"), "--python", block.text]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
     )

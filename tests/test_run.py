@@ -86,6 +86,7 @@ def assert_same_outcome(one: Plan, other: Plan) -> None:
         assert json.loads(one.folder.result.read_text())[name] == json.loads(other.folder.result.read_text())[name]
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_method_leaves_a_whole_folder_and_goes_on_bit_for_bit(
     method: str, digits_manifest: Path, tmp_path: Path
