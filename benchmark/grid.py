@@ -86,8 +86,7 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
 
     def end(place: int, outcome: Outcome) -> None:
         outcomes[place] = outcome
-        if heed is not None:
-            heed(place, ("failed", outcome.failure) if outcome.failure else ("finished", outcome.result))
+        tell_end(heed, place, outcome)
 
     try:
         while waiting or running:
@@ -120,6 +119,12 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
         for run in running.values():
             run.process.join()
     return [outcomes[place] for place in range(len(plans))]
+
+
+def tell_end(heed: Heed | None, place: int, outcome: Outcome) -> None:
+    """Tell how a run ended."""
+    if heed is not None:
+        heed(place, ("failed", outcome.failure) if outcome.failure else ("finished", outcome.result))
 
 
 def _start(process: BaseProcess) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.cluster import Cluster, cluster, enter
 from ..core.errors import UserError, first_line, unknown_name
-from .grid import Heed, Outcome, run_grid
+from .grid import Heed, Outcome, run_grid, tell_end
 from .run import Plan, execute
 from .watch import Messages
 
@@ -84,8 +84,7 @@ def run_on_ray(
 
     def end(place: int, outcome: Outcome) -> None:
         outcomes[place] = outcome
-        if heed is not None:
-            heed(place, ("failed", outcome.failure) if outcome.failure else ("finished", outcome.result))
+        tell_end(heed, place, outcome)
 
     try:
         while waiting or running:

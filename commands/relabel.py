@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from .common import sentences
+from .run_options import engine_options
 
 
 @click.command("relabel")
@@ -50,19 +51,7 @@ from .common import sentences
 @click.option("--workers", default=2, show_default=True, help="Threads that decode.")
 @click.option("--max-failed", default=0.5, show_default=True, help="Share of rows that may fail.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="This process, or Ray (pip install 'noisyfer[ray]'); the table is the same.",
-)
-@click.option(
-    "--address",
-    metavar="HOST:PORT",
-    help="Ray's head node, or 'auto' for the cluster on this machine.  [default: $RAY_ADDRESS, else processes of this "
-    "machine]",
-)
+@engine_options("This process, or Ray (pip install 'noisyfer[ray]'); the table is the same.")
 @click.option("--actors", default=0, metavar="N", help="Labelling processes of Ray at most; 0 for as many as fit.")
 @click.option(
     "--parts",

@@ -58,6 +58,24 @@ _PLACES = (
 )
 
 
+def engine_options(help_: str) -> Callable[[Any], Any]:
+    """`--engine` and `--address`: where the work is done.
+
+    Args:
+        help_: what the two engines are.
+    """
+    engine = click.option(
+        "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help=help_
+    )
+    address = click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Ray's head node, or 'auto' for the cluster on this machine.  [default: $RAY_ADDRESS, else processes of "
+        "this machine]",
+    )
+    return lambda command: engine(address(command))
+
+
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is learned from: --manifest, --protocol, --labels, --preset, --init."""
     return _with(_LEARNING, command)

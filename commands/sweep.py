@@ -12,7 +12,7 @@ from ..core.names import comma_list
 from ..core.terminal import say, silent
 from .common import Settings, print_json, sentences
 from .config_file import read_config
-from .run_options import announce, check_jobs, learning_options, place_options, seed_list
+from .run_options import announce, check_jobs, engine_options, learning_options, place_options, seed_list
 
 if TYPE_CHECKING:
     from ..benchmark.search import Trial
@@ -48,19 +48,7 @@ def _read_grid(context: click.Context, _: click.Parameter, grid: Path | None) ->
 @learning_options
 @place_options
 @click.option("--jobs", default=1, show_default=True, metavar="N", help="Runs side by side, on as many GPUs or cores.")
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Processes of this machine, or tasks of Ray (pip install 'noisyfer[ray]'); the results are the same.",
-)
-@click.option(
-    "--address",
-    metavar="HOST:PORT",
-    help="Ray's head node, or 'auto' for the cluster on this machine.  [default: $RAY_ADDRESS, else processes of this "
-    "machine]",
-)
+@engine_options("Processes of this machine, or tasks of Ray (pip install 'noisyfer[ray]'); the results are the same.")
 @click.option(
     "--search",
     default=0,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
+from disks import mounted
 
 pytest.register_assert_rewrite("harness", "scenes")
 
@@ -66,22 +68,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a file system of a given size, such as `2m`; skips where the machine does not allow it."""
-    mounted: list[Path] = []
-
-    def mount(options: str) -> Path:
-        place = tmp_path / f"disk{len(mounted)}" / "mounted"
-        place.mkdir(parents=True)
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        try:
-            done = subprocess.run(command, capture_output=True, check=False).returncode == 0
-        except OSError:
-            done = False
-        if not done:
-            pytest.skip("this machine does not let us mount a tmpfs, which takes root")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+    """Mounts a file system with given options, such as `size=2m`; skips where the machine does not allow it."""
+    with ExitStack() as stack:
+        numbers = count()
+        yield lambda options: stack.enter_context(mounted(tmp_path / f"disk{next(numbers)}" / "mounted", options))

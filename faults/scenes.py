@@ -13,6 +13,9 @@ DIGITS = "data_manifests/digits.parquet"
 LABELLED = "data_manifests/affectnet_by_raf.parquet"
 QUICK = ("--preset", "smoke", "--set", "train_images=64", "--set", "test_images=32")
 
+_SHARDS = ("--shard-rows", "10", "--batch", "5", "--save-faces")
+RELABEL = ("relabel", "--source", "affectnet", "--model", "raf.ckpt", *_SHARDS)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -35,22 +38,8 @@ class Scene:
 
 SCENES = (
     Scene("make-cifar", ("make-cifar", "--data", "digits", "--out", "made/digits.parquet")),
-    Scene(
-        "relabel",
-        (
-            "relabel",
-            "--source",
-            "affectnet",
-            "--model",
-            "raf.ckpt",
-            "--shard-rows",
-            "10",
-            "--batch",
-            "5",
-            "--save-faces",
-        ),
-        ("datasets", "raf.ckpt"),
-    ),
+    Scene("relabel", RELABEL, ("datasets", "raf.ckpt")),
+    Scene("relabel-ray", (*RELABEL, "--engine", "ray"), ("datasets", "raf.ckpt"), steps=False, long=True),
     Scene(
         "bench", ("bench", "--manifest", DIGITS, *QUICK, "--method", "vgg-all", "--epochs", "4"), ("data_manifests",)
     ),

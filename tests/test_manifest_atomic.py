@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from disks import mounted
 from manifest_rows import HEADER, child, contents, everything, rows, sentence, sharded
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Manifest, manifest_writer, write_manifest
@@ -122,17 +122,8 @@ def incompressible() -> pa.Table:
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 200 KB, where the system lets us have one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("mounting a tmpfs takes root")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(tmp_path / "disk", "size=200k") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("folder", [False, True])
