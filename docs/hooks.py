@@ -7,12 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.plugins import event_priority
+
 MARK = re.compile(r"^( *)```(sh|python) no-test$", re.MULTILINE)
 
 
+@event_priority(100)
 def on_config(config: Any, **_: Any) -> None:
     """Make a folder with the package alone, as links: mkdocstrings walks through everything beside its modules, and
-    at the top of the repository that is the virtual environment too."""
+    at the top of the repository that is the virtual environment too. Before the plugins, which pass over a folder that
+    is not there yet."""
     root = Path(config["config_file_path"]).parent
     package = root / "build" / "api" / "noisyfer"
     package.mkdir(parents=True, exist_ok=True)
