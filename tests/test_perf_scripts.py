@@ -18,7 +18,7 @@ from noisyfer.core.pages import blocks
 ROOT = Path(__file__).parent.parent
 PERF = ROOT / "perf"
 # modules that the scripts share; they have no command line
-SHARED = {"measure", "plain", "allocation"}
+SHARED = {"measure", "plain", "allocation", "random_rows"}
 SCRIPTS = sorted(file.stem for file in PERF.glob("*.py") if file.stem not in SHARED)
 
 
