@@ -130,10 +130,10 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
                     axes.plot(epochs, found.mean(axis=0), color=colour, label=system)
                     axes.fill_between(epochs, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
             where = f"\n{manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
-            label_axes(axes, title + where, "share" if name == score else "mean over the epoch")
-            if not axes.lines:
+            if axes.lines:
+                label_axes(axes, title + where, "share" if name == score else "mean over the epoch")
+            else:
                 axes.set_axis_off()  # none of these systems has such a loss
-                axes.set_title("")
     save_figure(figure, path)
 
 

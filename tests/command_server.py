@@ -16,7 +16,7 @@ import sys
 import traceback
 from pathlib import Path
 
-COMMANDS = (
+IMPORTED = (
     "noisyfer.benchmark.inspect",
     "noisyfer.benchmark.report",
     "noisyfer.benchmark.sweep",
@@ -30,7 +30,7 @@ COMMANDS = (
     "timm",
     "onnxruntime",
 )
-"""What the commands would import, each for itself."""
+"""Modules that the commands would import, each for itself."""
 
 CLIENT = """#!{python} -IS
 import json, os, socket, sys
@@ -53,7 +53,7 @@ def write_client(folder: Path, place: Path) -> None:
 
 def serve(place: str) -> None:
     """Answer until killed."""
-    for name in COMMANDS:
+    for name in IMPORTED:
         importlib.import_module(name)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks

@@ -21,5 +21,7 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
         done = False
     if not done:
         pytest.skip("this machine does not let us mount a tmpfs, which takes root")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
