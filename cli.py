@@ -44,12 +44,11 @@ class _Commands(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             from .core.errors import unknown_name
 
-            raise click.ClickException(str(unknown_name("command", args[0], self.list_commands(ctx))))
+            raise click.UsageError(str(unknown_name("command", args[0], self.list_commands(ctx))), ctx)
         return super().resolve_command(ctx, args)
 
 
-# an option is also read from the environment: --preset of bench from NOISYFER_BENCH_PRESET
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "NOISYFER"}
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 @click.group(cls=_Commands, context_settings=_SETTINGS)

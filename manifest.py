@@ -27,6 +27,7 @@ from .core.files import sha256_file
 from .core.label_values import check_labels, check_probs, converted, to_labels
 from .core.manifest_reader import file_batches, read_header, reading, shards_of
 from .core.manifest_writer import manifest_writer
+from .core.repeats import repeats
 from .core.replaced import identity, unreplaced
 from .core.schema import (
     REQUIRED,
@@ -205,14 +206,25 @@ class Manifest:
         Raises:
             ManifestError: a column is missing or a file is damaged.
         """
-        batches = list(self.batches(columns))
+        tables = list(self._tables(columns))
+        return pa.concat_tables(tables).unify_dictionaries() if tables else self._schema(columns).empty_table()
+
+    def _schema(self, columns: Sequence[str] | None) -> pa.Schema:
+        """The manifest's own types, and the file's for a column of which the header knows nothing."""
         schema = arrow_schema(self.header)
+        if columns is None:
+            return schema
         with reading(self.path):
-            if columns is not None:
-                stored = pq.read_schema(self.files[0])
-                schema = pa.schema([(schema if name in schema.names else stored).field(name) for name in columns])
-            tables = [pa.Table.from_batches([batch]).cast(schema) for batch in batches]
-            return pa.concat_tables(tables).unify_dictionaries() if tables else schema.empty_table()
+            stored = pq.read_schema(self.files[0])
+        return pa.schema([(schema if name in schema.names else stored).field(name) for name in columns])
+
+    def _tables(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        """The view's rows in order, each batch as a table of the types of `_schema`."""
+        schema: pa.Schema | None = None
+        for batch in self.batches(columns):
+            schema = schema or self._schema(columns)
+            with reading(self.path):
+                yield pa.Table.from_batches([batch]).cast(schema)
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
         """The view's rows as a pandas DataFrame: nullable integers and floats, so that a missing label stays one."""
@@ -242,12 +254,21 @@ class Manifest:
         Raises:
             UserError: the first thing that is wrong.
         """
-        samples = self.read(REQUIRED)
-        with reading(self.path):
-            samples.validate(full=True)
-        repeated = len(samples) - pc.count_distinct(samples["id"]).as_py()
+        for samples in self._tables(REQUIRED):
+            self._check_samples(samples)
+        repeated = repeats(lambda: (part for table in self._tables(["id"]) for part in table.column(0).chunks))
         if repeated:
             raise ManifestError(f"{self.path}: {repeated} ids occur more than once; every sample needs its own.")
+        for name, label_set in self.header.label_sets.items():
+            self.labels(name)
+            if "probs" in label_set.columns:
+                for batch in self.batches([label_set.columns["probs"]]):
+                    check_probs(f"{self.path}: label set '{name}'", self.header.tasks[label_set.task], batch.column(0))
+
+    def _check_samples(self, samples: pa.Table) -> None:
+        """Refuse null or malformed text, unknown splits and image references that could leave the dataset's root."""
+        with reading(self.path):
+            samples.validate(full=True)
         for split in pc.unique(samples["split"].cast(pa.string())).to_pylist():
             if split not in SPLITS:
                 raise ManifestError(f"{self.path}: there is a split '{split}'; {', '.join(SPLITS)} were expected.")
@@ -257,11 +278,6 @@ class Manifest:
                 f"{self.path}: image {unsafe['image'][0].as_py()!r} of sample {unsafe['id'][0].as_py()!r} could leave "
                 "the dataset's root; relative paths with forward slashes and without '..' were expected."
             )
-        for name, label_set in self.header.label_sets.items():
-            self.labels(name)
-            if "probs" in label_set.columns:
-                for batch in self.batches([label_set.columns["probs"]]):
-                    check_probs(f"{self.path}: label set '{name}'", self.header.tasks[label_set.task], batch.column(0))
 
     def with_label_set(self, label_set: LabelSet, columns: Mapping[str, Any], out: str | Path) -> Manifest:
         """Write a new manifest with one more label set; its metadata names this one as its parent.

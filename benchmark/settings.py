@@ -41,7 +41,7 @@ class RunSettings:
     )
     precision: Literal["fp32", "tf32", "bf16"] = option(
         "fp32",
-        "arithmetic of a step: fp32; on a GPU also tf32, or bf16 (autocast of the networks)",
+        "arithmetic of a step: fp32, bf16 (autocast of the networks), or on a GPU tf32",
         choices=PRECISIONS,
     )
     compile_: Literal["no", "yes", "cuda-graphs"] = option(

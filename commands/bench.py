@@ -56,7 +56,12 @@ from .run_options import announce, check_jobs, learning_options, place_options, 
 @click.option(
     "--devices", default=1, show_default=True, metavar="N", help="Processes that share every batch, a GPU each."
 )
-@click.option("--strategy", default="auto", show_default=True, help="How several devices work together: auto, ddp.")
+@click.option(
+    "--strategy",
+    default="auto",
+    show_default=True,
+    help="How several devices work together: auto, ddp or ddp_spawn, which are the same.",
+)
 @click.option(
     "--jobs",
     default=1,

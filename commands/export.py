@@ -24,8 +24,8 @@ from .common import sentences
 def command(run: Path, format: str, out: Path | None, overwrite: bool) -> None:
     """Write a trained run as one file for other programs, and for 'noisyfer relabel --model'.
 
-    A JSON file beside it says what goes in and what comes out. Before the file appears it is opened again, and its
-    answers are compared with the run's own.
+    Beside all but a checkpoint a JSON file says what goes in and what comes out. Before the file appears it is opened
+    again, and its answers are compared with the run's own.
 
     \b
     Examples:

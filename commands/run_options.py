@@ -32,7 +32,7 @@ _LEARNING = (
     ),
     click.option(
         "--preset",
-        help="smoke (seconds), small (two cores, 10 to 40 minutes) or paper.  [default: paper on a GPU, else small]",
+        help="smoke (seconds), small (two cores, 5 to 40 minutes) or paper.  [default: paper on a GPU, else small]",
     ),
     click.option(
         "--init",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..core.errors import UserError
 from ..core.names import comma_list
@@ -15,7 +16,7 @@ from .config_file import read_config
 from .run_options import announce, check_jobs, engine_options, learning_options, place_options, seed_list
 
 if TYPE_CHECKING:
-    from ..benchmark.search import Trial
+    from ..benchmark.search import Search, Trial
     from ..benchmark.tables import TableRun
     from ..manifest import Manifest
 
@@ -212,13 +213,13 @@ def _search(
     if as_json:
         print_json([vars(trial) for trial in found])
     else:
-        print_trials(found, _suggestion(search.manifest.path, methods[0], fixed, found))
+        print_trials(found, _suggestion(search, fixed, found))
     if all(trial.score is None for trial in found):
         raise click.ClickException("Every trial failed.")
 
 
-def _suggestion(manifest: Path, method: str, fixed: dict[str, str], trials: list[Trial]) -> str:
-    """The command that trains with the best values on all training images."""
+def _suggestion(search: Search, fixed: dict[str, str], trials: list[Trial]) -> str:
+    """The command that trains with the best values on all training images, and else as the search did."""
     import shlex
 
     from ..benchmark.search import best_trial
@@ -226,7 +227,13 @@ def _suggestion(manifest: Path, method: str, fixed: dict[str, str], trials: list
     best = best_trial(trials)
     if best is None:
         return ""
-    words = ["noisyfer", "bench", "--method", method, "--manifest", str(manifest)]
+    words = ["noisyfer", "bench", "--method", search.method, "--manifest", str(search.manifest.path)]
+    context = click.get_current_context()
+    for name in ("protocol", "labels", "preset", "init", "data", "out", "device"):
+        if context.get_parameter_source(name) != ParameterSource.DEFAULT:
+            words += [f"--{name}", str(context.params[name])]
+    if search.seed:
+        words += ["--seed", str(search.seed)]
     for name, value in {**fixed, **best.values}.items():
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)

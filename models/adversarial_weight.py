@@ -19,8 +19,9 @@ RULES = ("fixed", "balance", "controller", "uncertainty")
 AUTO_RULE = "balance"
 """The rule that `lambda=auto` stands for."""
 
-SMALLEST, LARGEST = 0.01, 10.0
-"""Limits of a λ that grows and shrinks by factors."""
+SMALLEST, LARGEST = 0.01, 1.0
+"""Limits of a rule's λ. 1 is the largest value that the paper uses; at 7 to 10 an encoder that has learned little
+answers one class, from which it does not come back (docs/lambda.md)."""
 
 DECAY = 0.99
 """How much of a running mean stays at each step."""

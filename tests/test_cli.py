@@ -261,7 +261,9 @@ def test_an_output_below_a_file_is_a_sentence(digits_manifest: Path, here: Path)
 
 
 def test_an_unknown_command_answers_with_the_nearest(here: Path) -> None:
-    assert "Did you mean 'make-cifar'" in sentence(noisyfer("make-cfar"))
+    result = noisyfer("make-cfar")
+    assert result.exit_code == 2
+    assert "Error: There is no command named 'make-cfar'. Did you mean 'make-cifar'" in result.stderr
 
 
 def test_a_full_disk_is_a_sentence_and_the_run_goes_on_later(

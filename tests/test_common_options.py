@@ -79,6 +79,14 @@ def test_a_file_that_is_not_there_is_a_sentence(here: Path) -> None:
 def test_an_option_is_read_from_the_environment(here: Path) -> None:
     refused = noisyfer("bench", "--method", "sce", env={"NOISYFER_BENCH_PRESET": "huge"})
     assert "no preset named 'huge'" in refused.stderr
+    # by the option's name, not by what the program calls it
+    asked = {"NOISYFER_BENCH_METHOD": "scee", "NOISYFER_BENCH_SEED": "1"}
+    assert "no method named 'scee'" in noisyfer("bench", env=asked).stderr
+    # the environment goes before a file, what is typed before both
+    asked = {"NOISYFER_BENCH_METHOD": "eelr"}
+    words = ("bench", "--config", config("method = 'gcee'"))
+    assert "no method named 'eelr'" in noisyfer(*words, env=asked).stderr
+    assert "no method named 'forwad'" in noisyfer(*words, "--method", "forwad", env=asked).stderr
 
 
 def test_quiet_prints_errors_and_json_only(digits_manifest: Path, here: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from noisyfer.benchmark.holdout import make_holdout
-from noisyfer.benchmark.search import Search, best_trial, run_search
+from noisyfer.benchmark.search import Search, Trial, best_trial, run_search
 from noisyfer.benchmark.sweep import plan_sweep
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
@@ -168,6 +168,18 @@ def test_a_search_scores_on_noisy_labels_and_goes_on(digits_manifest: Path, tmp_
     assert len(runs) == 2
     assert {run["truth"]["class"] for run in runs} == {"class_holdout"}
     assert "class_clean" not in Manifest.open(folder / "holdout.parquet").header.label_sets
+
+
+def test_a_search_ends_with_the_command_that_trains_as_it_did(
+    digits_manifest: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noisyfer.benchmark.search.run_search", lambda *_, **__: [Trial(0, {"gamma": "0.5"}, 0.9, "")])
+    words = ["--manifest", str(digits_manifest), "--method", "vgg-all", "--preset", "smoke", "--seeds", "3"]
+    words += ["--out", "else", "--labels", "class_flip20", "--set", "gamma=0..1", "--set", "share=trunk"]
+    code, said = sweep(*words, "--search", "1")
+    assert code == 0, said
+    expected = f"noisyfer bench --method vgg-all --manifest {digits_manifest} --labels class_flip20 --preset smoke"
+    assert f"{expected} --out else --seed 3 --set share=trunk --set gamma=0.5" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(
