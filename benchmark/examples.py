@@ -52,6 +52,7 @@ def draw_examples(path: Path, runs: Sequence[TableRun], answers: Answers) -> Non
         [],
         size=settings.image_size,
         limit=settings.test_images,
+        labelled_by=settings.labelled_by,
         root=last.root,
     )
     classes = literal(last.manifest.header.tasks[answers.task].classes)

@@ -112,6 +112,8 @@ def plan_run(
     check_compiling(settings.compile_, device, devices)
     _check_shares(method, settings.batch_size, devices)
     choice = choose(manifest, method, labels, partly=partly)
+    if settings.labelled_by:
+        manifest.label_set(settings.labelled_by)
     if settings.test_split == "auto":
         only_val = manifest.select(splits=["val"]).rows > 0 and not manifest.select(splits=["test"]).rows
         settings = replace(settings, test_split="val" if only_val else "test")
@@ -292,7 +294,14 @@ def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
                 watcher.decoding(split, done, total)
 
         return load_split(
-            manifest, split, names, size=settings.image_size, limit=limit, root=plan.root, progress=progress
+            manifest,
+            split,
+            names,
+            size=settings.image_size,
+            limit=limit,
+            labelled_by=settings.labelled_by,
+            root=plan.root,
+            progress=progress,
         )
 
     train = load("train", stored, settings.train_images)

@@ -28,6 +28,9 @@ class RunSettings:
     )
     train_images: int = option(0, "training images, a fixed random subset; 0 for all", low=0)
     test_images: int = option(0, "test images, a fixed random subset; 0 for all", low=0)
+    labelled_by: str = option(
+        "", "a label set: images that it does not label are neither trained on nor scored; '' for all images"
+    )
     test_split: Literal["auto", "test", "val"] = option(
         "auto",
         "where scores are taken; auto is val where a manifest has no test images",
@@ -62,6 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hidden": 64,
         "learning_rate": 5e-4,
         "label_input": "softmax",
+        "start_epoch": 0,
         "pretrain_epochs": 1,
     },
     # two cores, 10 to 40 minutes; docs/results.md has what decided it. No augmentation: with it nothing overfits.

@@ -142,13 +142,13 @@ class Controller(WeightRule):
     that its best runs end at L_D ≈ 0.45 (supplement, Sec. C).
 
     Args:
-        start: λ before the first step.
+        start: λ before the first step, within the limits.
         target: of L_D.
         device: where the numbers are.
     """
 
     def __init__(self, start: float, target: float, device: torch.device) -> None:
-        logarithm = math.log(min(max(start, SMALLEST), LARGEST))
+        logarithm = math.log(start)
         zero = torch.zeros((), device=device)
         super().__init__({"log_weight": zero + logarithm, "sum": zero, "mass": zero})
         self.target = target
@@ -176,12 +176,12 @@ class Uncertainty(WeightRule):
     `LARGEST`].
 
     Args:
-        start: λ before the first step.
+        start: λ before the first step, within the limits.
         device: where the numbers are.
     """
 
     def __init__(self, start: float, device: torch.device) -> None:
-        logarithm = math.log(min(max(start, SMALLEST), LARGEST))
+        logarithm = math.log(start)
         super().__init__({"log_variances": torch.tensor([0.0, -logarithm], device=device)})
 
     def weight(self, step: Step) -> Tensor:

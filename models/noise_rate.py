@@ -12,8 +12,20 @@ from torch import Tensor
 
 from ..core.errors import UserError
 
+LEAST_COMMON = 50
+"""Samples with two labels or more that are needed before agreement tells a rate: to seven points, where it is 0.5."""
+
 EQUAL_RATES = 1e-3
 """Weight of the assumption of equal rates against a pair that labels all samples: decides only what data leave open."""
+
+
+def agreement_tells(masks: Sequence[Tensor]) -> bool:
+    """Whether enough samples have two labels or more for their agreement to tell how noisy the sets are.
+
+    Args:
+        masks: bool N of each set, true where there is a label.
+    """
+    return int((torch.stack(list(masks)).sum(dim=0) > 1).sum()) >= LEAST_COMMON
 
 
 def rates_from_agreement(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int) -> Tensor:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from .noise_rate import rate_from_losses, rates_from_agreement
+from .noise_rate import agreement_tells, rate_from_losses, rates_from_agreement
 
 if TYPE_CHECKING:
     from .methods.base import LabelSetSpec, TrainingSet
@@ -51,7 +50,7 @@ class SetRates:
             names = [each.name for each in found if each.task == task]
             classes = next(each.width for each in found if each.task == task)
             masks = [training.masks[name] for name in names]
-            if bool((torch.stack(masks).sum(dim=0) > 1).any()):
+            if agreement_tells(masks):
                 rates = rates_from_agreement([training.labels[name] for name in names], masks, classes)
                 self.rates |= dict(zip(names, rates.tolist(), strict=True))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from noisyfer.core.config import options
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Method, Problem
 from noisyfer.models.methods.proposed import Proposed
 from noisyfer.models.networks import Classifier
@@ -94,7 +95,10 @@ class TinyTraining:
 
 def build(name: str, sets: tuple[LabelSetSpec, ...], seed: int = 3, **settings: Any) -> Method:
     method = METHODS[name]
-    values = {"width": WIDTH, "hidden": 16, "learning_rate": 1e-3} | settings
+    values = {"width": WIDTH, "hidden": 16, "learning_rate": 1e-3}
+    if "start_epoch" in options(method.config_class):
+        values["start_epoch"] = 0  # tests look at the game
+    values |= settings
     torch.manual_seed(seed)
     built = method(Problem(SIZE, sets, SAMPLES), method.config_class(**values), CPU)
     built.prepare(TinyTraining(sets))

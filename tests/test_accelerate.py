@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
-from method_builders import CLASSES, build, build_proposed, flat, make_batch
+from method_builders import CLASSES, CPU, build, build_proposed, flat, make_batch
 from noisyfer.core.errors import UserError
+from noisyfer.models.losses import masked_mean
 from noisyfer.models.methods import Method
+from noisyfer.models.methods.crowd_layer import CrowdLayer
+from noisyfer.models.methods.forward import Forward
+from noisyfer.models.methods.ltnet import LTNet
 from noisyfer.training import accelerate
 from noisyfer.training.accelerate import arithmetic, check_compiling, compile_networks
 from torch import nn
@@ -59,6 +65,31 @@ def test_power_iterations_stay_in_fp32_under_autocast() -> None:
         halved.discriminator.train()(images, latents, labels)
     weights = [flat(method.discriminator.state_dict()) for method in (exact, halved)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize("name", ["sce", "gce", "forward"])
+def test_losses_of_samples_stay_in_fp32_under_autocast(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU autocast leaves the log softmax of a network's bf16 outputs in bf16."""
+    method, seen = build(name, CLASSES), []
+    module = sys.modules[type(method).__module__]
+    monkeypatch.setattr(
+        module, "masked_mean", lambda losses, mask: seen.append(losses.dtype) or masked_mean(losses, mask)
+    )
+    if isinstance(method, Forward):
+        method.corrects = True
+    with arithmetic("bf16", CPU):
+        method.update(make_batch(CLASSES))
+    assert seen == [torch.float32] * len(CLASSES)
+
+
+def test_matrices_of_annotators_are_not_rounded_under_autocast() -> None:
+    """There a product with them would be one of bf16."""
+    truth = torch.softmax(torch.randn(8, 10), dim=1)
+    annotators, crowd = build("ltnet", CLASSES), build("crowd-layer", CLASSES)
+    assert isinstance(annotators, LTNet)
+    assert isinstance(crowd, CrowdLayer)
+    with arithmetic("bf16", CPU):
+        assert annotators._mapped(truth).dtype == crowd.network.transform(truth, 0).dtype == torch.float32
 
 
 def test_compiled_networks_take_the_same_steps() -> None:

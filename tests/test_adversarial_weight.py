@@ -11,10 +11,12 @@ import oracles
 import pytest
 import torch
 from method_builders import AFFECT, CLASSES, EXPRESSION, KINDS, build, build_proposed, equal_states, flat, make_batch
+from noisyfer.core.config import with_settings
+from noisyfer.core.errors import UserError
 from noisyfer.models import adversarial_weight as weights
 from noisyfer.models.adversarial_weight import Balance, Controller, Step, Uncertainty, differentiated
 from noisyfer.models.methods import LabelSetSpec, proposed
-from noisyfer.models.methods.proposed import Proposed
+from noisyfer.models.methods.proposed import Proposed, ProposedConfig
 from noisyfer.models.networks.encoder import Encoder, Encoding, Trunk
 from noisyfer.models.set_rates import SetRates
 from test_proposed_step import LiteralGame, compare_numbers, watch, without_some
@@ -174,10 +176,19 @@ def test_the_uncertainties_go_down_their_loss() -> None:
     torch.testing.assert_close(rule.state["log_variances"].double(), plain, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("start", "expected"), [(0.0, weights.SMALLEST), (0.3, 0.3), (50.0, weights.LARGEST)])
-def test_a_start_beyond_the_limits_is_the_limit(start: float, expected: float) -> None:
-    assert Uncertainty(start, CPU).weight(step()).item() == pytest.approx(expected)
-    assert Controller(start, 0.45, CPU).weight(step()).item() == pytest.approx(expected)
+@pytest.mark.parametrize("rule", ["controller", "uncertainty"])
+@pytest.mark.parametrize("start", [0.0, 1.5])
+def test_a_start_beyond_the_limits_is_refused(start: float, rule: str) -> None:
+    with pytest.raises(UserError, match=f"lambda is {start:g}, from which {rule} cannot start; its λ is 0.01 to 1"):
+        with_settings(ProposedConfig(), {"lambda": start, "lambda_rule": rule})
+    assert with_settings(ProposedConfig(), {"lambda": start, "lambda_rule": "balance"}).lambda_ == start
+
+
+def test_the_controller_looks_past_scores_that_do_not_count() -> None:
+    """Two of five scores weigh 0 and leave 2 in the mean that L_D is: 0.45 of the others are 0.6·0.45 + 0.4·2."""
+    rule = build("proposed", CLASSES[:2], lambda_rule="controller", weight_image=0.0, weight_joint=0.0).rule
+    assert isinstance(rule, Controller)
+    assert rule.target == pytest.approx(0.6 * 0.45 + 0.8)
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,14 @@ def test_sets_that_share_no_sample_have_their_rate_from_the_losses() -> None:
     assert method.noise_rate is not None
 
 
+def test_a_few_samples_that_sets_share_do_not_tell_their_rate() -> None:
+    """Of three shared samples no label differs, which would be a rate of 0."""
+    training = FlippedTraining(CLASSES[:2], (0, 0))
+    place = torch.arange(SAMPLES)
+    training.masks = {CLASSES[0].name: place < 35, CLASSES[1].name: place >= 32}
+    assert prepared(training, CLASSES[:2]).noise_rate is None
+
+
 def test_a_batch_without_labels_is_finite() -> None:
     method = build_pair(noise_rate=0.5)
     method.start_epoch(20)

@@ -15,7 +15,7 @@ from noisyfer.core.errors import UserError
 from noisyfer.core.schema import EYES, FACE_BOX, Dataset, Header, sample_columns
 from noisyfer.images.align import read_face
 from noisyfer.images.digits import Digits
-from noisyfer.manifest import Labels, Manifest, write_manifest
+from noisyfer.manifest import Labels, LabelSet, Manifest, write_manifest
 from noisyfer.training import data as data_module
 from noisyfer.training.augment import CROP_PADDING, crop_and_flip
 from noisyfer.training.data import SplitData, decode, load_split
@@ -122,6 +122,22 @@ def test_a_limit_takes_the_same_random_subset_every_time(digits_manifest: Path) 
     assert len(some) == 100
     assert np.array_equal(some.images, same.images)
     assert not np.array_equal(some.images, everything.images[:100])
+
+
+def test_images_that_a_set_does_not_label_are_left_out(digits_manifest: Path, tmp_path: Path) -> None:
+    manifest = Manifest.open(digits_manifest)
+    label = np.where(np.arange(manifest.rows) % 3, 7, None)
+    half = LabelSet.categorical("class", "half", "human", {})
+    manifest = manifest.with_label_set(half, {"label": pa.array(label, pa.int16())}, tmp_path / "half.parquet")
+    every = load_split(manifest, "test", ["class_clean"], size=32)
+    kept = load_split(manifest, "test", ["class_clean"], size=32, labelled_by="class_half")
+    places = np.flatnonzero(manifest.select(splits=["test"]).labels("class_half").present)
+    assert 0 < len(places) < len(every)
+    assert kept.ids == [every.ids[place] for place in places]
+    assert np.array_equal(kept.images, every.images[places])
+    assert np.array_equal(kept.labels["class_clean"].values, every.labels["class_clean"].values[places])
+    with pytest.raises(UserError, match="no usable sample that 'class_half' labels in the split 'val'"):
+        load_split(manifest, "val", [], size=32, labelled_by="class_half")
 
 
 def test_images_can_be_asked_for_in_other_sizes(digits_manifest: Path) -> None:

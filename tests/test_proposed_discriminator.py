@@ -50,7 +50,7 @@ def test_d_sees_the_encoders_outputs_as_asked_and_exact_labels_of_the_decoder(la
 def test_the_default_hands_d_raw_outputs() -> None:
     defaults = ProposedConfig()
     assert (defaults.label_input, defaults.lambda_, defaults.gamma) == ("raw", 0.8, 1.0)
-    assert (defaults.discriminator_updates, defaults.start_epoch, defaults.learning_rate) == (2, 0, 1e-4)
+    assert (defaults.discriminator_updates, defaults.start_epoch, defaults.learning_rate) == (2, 1, 1e-4)
     assert (defaults.width, defaults.hidden) == (1.0, 512)
     weights = (defaults.weight_image, defaults.weight_latent, defaults.weight_labels, defaults.weight_joint)
     assert weights == (1.0, 1.0, 1.0, 1.0)

@@ -243,3 +243,13 @@ def test_proposed_in_float32_tells_the_literal_losses(monkeypatch: pytest.Monkey
     told, expected = method.update(batch), game.iterate(batch, seen)
     for name in ("loss", "adversarial_generator", "adversarial_discriminator"):
         assert told[name].item() == pytest.approx(expected[name].item(), rel=1e-3, abs=1e-4)
+
+
+def test_a_set_without_a_label_in_the_batch_adds_nothing_to_the_prediction_loss() -> None:
+    """1 − CCC of no label would be 1."""
+    method, batch = build_proposed((EXPRESSION, AFFECT), start_epoch=1), make_batch((EXPRESSION, AFFECT))
+    method.start_epoch(0)
+    batch.masks[AFFECT.name].fill_(False)
+    told = method.update(batch)
+    assert told["loss"] == told["cross_entropy"] > 0
+    assert told["similarity"] == 0

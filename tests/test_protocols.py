@@ -54,7 +54,7 @@ def test_raf_base_learns_from_the_teacher_alone_and_scores_expressions(tmp_path:
     assert plan.config.labels == ("expression_teacher", "va_teacher")
     assert plan.config.truth == {"expression": "expression_human"}
     assert plan.config.settings.image_size == 64
-    assert (plan.config.options.lambda_, plan.config.options.start_epoch) == (1.0, 5)
+    assert (plan.config.options.lambda_, plan.config.options.start_epoch) == (1.0, 6)
     assert plan.config.settings.test_split == "test"
     assert plan.config.settings.augment == "none"
     assert any("'va' is learned and not scored" in note for note in plan.choice.notes)
@@ -69,6 +69,7 @@ def test_affectnet_base_takes_the_human_affect_and_scores_both_on_the_validation
         assert plan.config.settings.test_split == "val"
         assert plan.config.settings.augment == "affine"
         assert any("no test split: scored on its validation split" in note for note in plan.choice.notes)
+        assert plan.config.settings.labelled_by == "expression_human"
     assert (plans[0].config.options.lambda_, plans[0].config.options.start_epoch) == (0.4, 0)
 
 
@@ -85,7 +86,7 @@ def test_what_the_user_says_goes_before_the_protocol(tmp_path: Path) -> None:
     )
     assert plan.config.labels == ("expression_teacher",)
     assert plan.config.settings.image_size == 32
-    assert (plan.config.options.lambda_, plan.config.options.start_epoch) == (0.3, 5)
+    assert (plan.config.options.lambda_, plan.config.options.start_epoch) == (0.3, 6)
 
 
 def test_a_method_of_one_task_leaves_out_the_other_with_a_note(tmp_path: Path) -> None:

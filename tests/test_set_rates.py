@@ -90,6 +90,15 @@ def test_sets_without_a_common_sample_are_told_by_their_losses() -> None:
     assert asked.times == [(3, [CLASSES[0].name, CLASSES[1].name])]
 
 
+@pytest.mark.parametrize(("common", "told"), [(49, False), (50, True)])
+def test_a_few_common_samples_tell_no_rate(common: int, told: bool) -> None:
+    labels = noisy_sets([0.2, 0.3], 10)
+    place = torch.arange(len(labels[0]))
+    rates = SetRates(CLASSES[:2], 0)
+    rates.compare(training(CLASSES[:2], labels, [place < 1000 + common, place >= 1000]))
+    assert bool(rates.rates) is told
+
+
 def test_of_valence_and_arousal_nothing_tells_a_rate() -> None:
     rates, asked = SetRates((AFFECT,), 0), Asked()
     rates.compare(training((AFFECT,), [torch.zeros(4, 2)], [torch.ones(4, dtype=torch.bool)]))

@@ -56,6 +56,7 @@ def load_split(
     *,
     size: int,
     limit: int = 0,
+    labelled_by: str = "",
     root: Path | None = None,
     progress: Progress | None = None,
 ) -> SplitData:
@@ -71,6 +72,7 @@ def load_split(
         label_sets: the label sets to read.
         size: side of the square images in pixels; others are resized.
         limit: a random subset of so many samples, the same for every seed and method; 0 for all.
+        labelled_by: a label set; samples without a label of it are left out. Empty for none.
         root: the dataset's folder or archive, where it is not at the manifest's hint.
         progress: called with images done and images in all.
 
@@ -80,9 +82,11 @@ def load_split(
     view = manifest.select(splits=[split])
     faces = manifest.header.faces
     samples = view.read(["id", "image", "status", *((*EYES, "face_image") if faces else ())])
-    usable = np.flatnonzero(np.asarray(samples["status"].cast("string")) == STATUS_OK)
+    good = np.asarray(samples["status"].cast("string")) == STATUS_OK
+    usable = np.flatnonzero(good & view.labels(labelled_by).present if labelled_by else good)
     if not len(usable):
-        raise UserError(f"{manifest.path} has no usable sample in the split '{split}'.")
+        labelled = f" that '{labelled_by}' labels" if labelled_by else ""
+        raise UserError(f"{manifest.path} has no usable sample{labelled} in the split '{split}'.")
     if 0 < limit < len(usable):
         usable = np.sort(rng(0, "subset", split).choice(usable, limit, replace=False))
     samples = samples.take(usable)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...core.config import option
 from ..losses import masked_mean
-from ..noise_rate import rate_from_losses, rates_from_agreement
+from ..noise_rate import agreement_tells, rate_from_losses, rates_from_agreement
 from ..set_rates import ESTIMATION_EPOCH
 from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, unit_images
 from .pair import PairMethod
@@ -62,7 +62,7 @@ class CoTeaching(PairMethod):
         super().prepare(training)
         labels = [training.labels[found.name] for found in self.problem.label_sets]
         masks = [training.masks[found.name] for found in self.problem.label_sets]
-        if self.noise_rate is None and (torch.stack(masks).sum(dim=0) > 1).any():
+        if self.noise_rate is None and agreement_tells(masks):
             rates = rates_from_agreement(labels, masks, self.classes)
             self.noise_rate = float(rates.mean())
 

@@ -27,7 +27,8 @@ class CrowdClassifier(Classifier):
 
     def transform(self, logits: Tensor, place: int) -> Tensor:
         """W_r·softmax(z) of logits B×K, for the set at this place, B×K."""
-        transformed: Tensor = torch.softmax(logits.float(), dim=1) @ self.crowd[place].T
+        with torch.autocast(logits.device.type, enabled=False):
+            transformed: Tensor = torch.softmax(logits.float(), dim=1) @ self.crowd[place].T
         return transformed
 
 

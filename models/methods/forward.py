@@ -109,7 +109,7 @@ class Forward(RobustMethod):
         if not self.corrects:
             return super().set_loss(logits, label_set, batch)
         labels, mask = batch.labels[label_set.name], batch.masks[label_set.name]
-        noisy = log_noisy(logits, self.transitions[label_set.name])
+        noisy = log_noisy(logits.float(), self.transitions[label_set.name])
         return masked_mean(functional.nll_loss(noisy, labels, reduction="none"), mask)
 
     def by_task(self, outputs: Tensor) -> dict[str, Tensor]:

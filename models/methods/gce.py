@@ -45,7 +45,7 @@ class GCE(RobustMethod):
     def set_loss(self, logits: Tensor, label_set: LabelSetSpec, batch: Batch) -> Tensor:
         """L_q of logits B×K, averaged over the set's labelled samples."""
         labels, mask = batch.labels[label_set.name], batch.masks[label_set.name]
-        return masked_mean(generalised_cross_entropy(logits, labels, self.config.loss_power), mask)
+        return masked_mean(generalised_cross_entropy(logits.float(), labels, self.config.loss_power), mask)
 
 
 def generalised_cross_entropy(logits: Tensor, labels: Tensor, power: float) -> Tensor:

@@ -142,7 +142,8 @@ class LTNet(ClassifierMethod):
 
     def _mapped(self, truth: Tensor) -> Tensor:
         """T×B×K, each annotator's p(ỹ | x) of the latent truth B×K."""
-        return truth @ self.network.rows()
+        with torch.autocast(truth.device.type, enabled=False):  # or the matrices' rows would be rounded
+            return truth @ self.network.rows()
 
     def _classifier(self) -> Classifier:
         annotators = len(self.problem.label_sets)

@@ -11,8 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core.config import option
-from ..adversarial_weight import RULES, Balance, Controller, Step, Uncertainty, WeightRule, differentiated
-from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, similarity
+from ...core.errors import UserError
+from ..adversarial_weight import (
+    LARGEST,
+    RULES,
+    SMALLEST,
+    Balance,
+    Controller,
+    Step,
+    Uncertainty,
+    WeightRule,
+    differentiated,
+)
+from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, mean_over_sets, similarity
 from ..networks import Decoder, Discriminator, Encoder
 from ..networks.encoder import LATENT, Encoding
 from ..set_rates import SetRates
@@ -50,7 +61,7 @@ class ProposedConfig(TrainingConfig):
     )
     discriminator_target: float = option(0.45, "L_D that controller steers to (paper, Sec. C)", above=0)
     gamma: float = option(1.0, "γ, weight of 1 − CCC against the cross entropies", low=0)
-    start_epoch: int = option(0, "epochs of prediction losses alone before the adversarial part", low=0)
+    start_epoch: int = option(1, "epochs of prediction losses alone before the adversarial part", low=0)
     discriminator_updates: int = option(2, "updates of D before each update of the generator", low=1)
     discriminator_rate: float = option(1.0, "D's learning rate as a multiple of learning_rate", above=0)
     label_input: Literal["raw", "softmax"] = option(
@@ -60,6 +71,13 @@ class ProposedConfig(TrainingConfig):
     weight_latent: float = option(1.0, "weight of the score S_y0", low=0)
     weight_labels: float = option(1.0, "weight of the scores S_y1 … S_yT", low=0)
     weight_joint: float = option(1.0, "weight of the score S_joint", low=0)
+
+    def __post_init__(self) -> None:
+        if self.lambda_rule in ("controller", "uncertainty") and not SMALLEST <= self.lambda_ <= LARGEST:
+            raise UserError(
+                f"lambda is {self.lambda_:g}, from which {self.lambda_rule} cannot start; its λ is {SMALLEST:g} to "
+                f"{LARGEST:g}."
+            )
 
 
 @METHODS.register("proposed")
@@ -228,14 +246,19 @@ class Proposed(Method):
     def _prediction_loss(self, encoding: Encoding, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC; and both as means to show."""
         losses: dict[bool, list[Tensor]] = {False: [], True: []}
+        masks: dict[bool, list[Tensor]] = {False: [], True: []}
         for output, label_set in zip(encoding.outputs, self.sets, strict=True):
             loss = similarity if label_set.continuous else cross_entropy
-            name = label_set.name
-            losses[label_set.continuous].append(loss(self.peers.gather(output), batch.labels[name], batch.masks[name]))
+            mask = batch.masks[label_set.name]
+            found = loss(self.peers.gather(output), batch.labels[label_set.name], mask)
+            losses[label_set.continuous].append(found * mask.any())  # 1 − CCC of no label is 1
+            masks[label_set.continuous].append(mask)
         total = sum(losses[False], torch.zeros((), device=self.device))
         total = total + self.config.gamma * sum(losses[True], torch.zeros((), device=self.device))
-        shown = {"cross_entropy": losses[False], "similarity": losses[True]}
-        return total, {name: torch.stack(found).detach().mean() for name, found in shown.items() if found}
+        shown = {"cross_entropy": False, "similarity": True}
+        return total, {
+            name: mean_over_sets(losses[kind], masks[kind]).detach() for name, kind in shown.items() if losses[kind]
+        }
 
     def _adversarial_loss(
         self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], present: Tensor
@@ -255,7 +278,9 @@ class Proposed(Method):
         if config.lambda_rule == "balance":
             return Balance(config.balance_ratio, SetRates(self.sets, config.start_epoch), device)
         if config.lambda_rule == "controller":
-            return Controller(config.lambda_, config.discriminator_target, device)
+            # a score of weight 0 leaves relu(1 − 0) + relu(1 + 0) = 2 in L_D, which is a mean over scores
+            silent = float((self.score_weights == 0).float().mean())
+            return Controller(config.lambda_, (1 - silent) * config.discriminator_target + 2 * silent, device)
         return Uncertainty(config.lambda_, device) if config.lambda_rule == "uncertainty" else None
 
     def _weight(

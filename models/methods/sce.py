@@ -51,7 +51,7 @@ class SCE(RobustMethod):
     def set_loss(self, logits: Tensor, label_set: LabelSetSpec, batch: Batch) -> Tensor:
         """The symmetric cross entropy of logits B×K, averaged over the set's labelled samples."""
         labels, mask = batch.labels[label_set.name], batch.masks[label_set.name]
-        forward, reverse = symmetric_cross_entropy(logits, labels)
+        forward, reverse = symmetric_cross_entropy(logits.float(), labels)
         weighed = self.config.forward_weight * forward + self.config.reverse_weight * reverse
         return masked_mean(weighed, mask)
 
