@@ -28,8 +28,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import contents, leftovers, run, start, told
 
 DISTINCT = 200
-WARM = 30.0
-"""Seconds after which a process has loaded everything: its memory is compared from then on."""
 
 
 @dataclass
@@ -51,9 +49,9 @@ class Watched:
         self.lives[-1].append((age, resident, handles))
 
     def figures(self) -> dict[str, Any]:
-        """Peak and growth of memory and descriptors; growth in the longest life, from when it was warm to its end."""
+        """Peak and growth of memory and descriptors; growth in the second half of its longest life, all loaded."""
         longest = max(self.lives, key=len)
-        warm = [sample for sample in longest if sample[0] >= WARM] or longest
+        warm = longest[len(longest) // 2 :]
         ages, resident, handles = (np.array(column, dtype=float) for column in zip(*warm, strict=True))
         slope = float(np.polyfit(ages / 60, resident, 1)[0]) if len(warm) > 2 and np.ptp(ages) > 0 else 0.0
         return {
@@ -61,12 +59,12 @@ class Watched:
             "lives": len(self.lives),
             "longest_life_minutes": round(longest[-1][0] / 60, 2),
             "resident_mb": {
-                "warm": round(resident[0], 1),
+                "halfway": round(resident[0], 1),
                 "end": round(resident[-1], 1),
                 "peak": round(max(sample[1] for life in self.lives for sample in life), 1),
                 "growth_a_minute": round(slope, 3),
             },
-            "descriptors": {"warm": int(handles[0]), "end": int(handles[-1]), "most": int(handles.max())},
+            "descriptors": {"halfway": int(handles[0]), "end": int(handles[-1]), "most": int(handles.max())},
         }
 
 

@@ -57,7 +57,7 @@ class ProposedConfig(TrainingConfig):
         "fixed", "what decides λ: you, or a rule that needs no clean labels", choices=RULES
     )
     balance_ratio: float = option(
-        0.1, "the adversarial term's gradient to the prediction's at even odds of wrong labels, for balance", low=0
+        0.05, "the adversarial term's gradient to the prediction's at even odds of wrong labels, for balance", low=0
     )
     discriminator_target: float = option(0.45, "L_D that controller steers to (paper, Sec. C)", above=0)
     gamma: float = option(1.0, "γ, weight of 1 − CCC against the cross entropies", low=0)
