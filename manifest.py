@@ -99,6 +99,8 @@ class Manifest:
             ManifestError: there is none, it is truncated or foreign, of a newer schema, or contradicts itself.
         """
         path = Path(path)
+        if path.name in ("", ".."):  # a folder that is named from inside, whose name and parent are asked for later
+            path = path.resolve()
         shards = identity(path)
         with unreplaced(path, shards):
             try:

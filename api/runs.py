@@ -146,6 +146,8 @@ def sweep(
         "changes": [f"{name}={','.join(each)}" for name, each in values.items()],
     }
     request |= {"seeds": ",".join(map(str, seeds)), "manifest": str(opened.path), "out": str(out), "device": device}
+    given = {"labels": ",".join(comma_list(labels)), "preset": preset, "protocol": protocol, "init": init, "data": data}
+    request |= {name: str(value) for name, value in given.items() if value}
     with GridDisplay(runs, silent=not progress) as display:
         outcomes = run_sweep(Queue(request, runs), protocol=protocol, jobs=jobs, again=again, heed=display.heed)
     return [

@@ -117,13 +117,14 @@ def aggregate(
     opened = manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)
     found = AGGREGATORS[method]
     name = method if name is None else name
-    path = opened.path.with_name(f"{opened.path.stem}_with_{name}{opened.path.suffix}") if out is None else Path(out)
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} is there already. Give another name with --out, or replace it with --overwrite.")
     _check_probs(opened, found, probs)
     parents = _parents(opened, found, task, labels, probs)
     about = opened.header.tasks[parents[0].task]
-    opened.header.with_label_sets([_label_set(about, name, {})], ())  # a name that is taken, before any work
+    # a name that is taken, or none for a label set, before any work
+    opened.header.with_label_sets([_label_set(about, name, {})], ())
+    path = opened.path.with_name(f"{opened.path.stem}_with_{name}{opened.path.suffix}") if out is None else Path(out)
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} is there already. Give another name with --out, or replace it with --overwrite.")
     given = _given(opened, parents, about, probs, seed)
     made = found.run(given)
     truth = _truth(opened, about.name, [parent.name for parent in parents])

@@ -148,8 +148,7 @@ def _by_annotator(manifest: Manifest, task: str) -> dict[str, str]:
 def _stored_majority(manifest: Manifest, names: Sequence[str]) -> LabelSet | None:
     """The manifest's own majority vote of exactly these sets, if it has one."""
     for found in manifest.header.label_sets.values():
-        provenance = found.provenance
-        if provenance.get("method") == "majority" and set(provenance.get("parents", ())) == set(names):
+        if found.provenance.get("method") == "majority" and set(found.parents) == set(names):
             return found
     return None
 

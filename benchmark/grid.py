@@ -6,10 +6,12 @@ import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -44,6 +46,12 @@ class Outcome:
     failure: str = ""
 
 
+Runner = Callable[..., list[Outcome]]
+"""Called like `run_grid`."""
+
+R = TypeVar("R", bound=Runner)
+
+
 @dataclass(frozen=True)
 class _Running:
     place: int
@@ -62,11 +70,39 @@ class _Pipe:
         self.connection.send(item)
 
 
+def each_folder_once(runner: R) -> R:
+    """A runner that executes plans of one run folder once and tells each of them how it goes and ends.
+
+    Args:
+        runner: called like `run_grid`, perhaps with more in front of the plans.
+    """
+
+    @wraps(runner)
+    def run(*arguments: Any, heed: Heed | None = None, **how: Any) -> list[Outcome]:
+        *before, plans = arguments
+        places: dict[Path, list[int]] = {}
+        for place, plan in enumerate(plans):
+            places.setdefault(plan.folder.path, []).append(place)
+        alike = list(places.values())
+
+        def tell(first: int, message: tuple[Any, ...]) -> None:
+            for place in alike[first]:
+                if heed is not None:
+                    heed(place, message)
+
+        outcomes = dict(zip(places, runner(*before, [plans[each[0]] for each in alike], heed=tell, **how), strict=True))
+        return [outcomes[plan.folder.path] for plan in plans]
+
+    return cast(R, run)
+
+
+@each_folder_once
 def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed: Heed | None = None) -> list[Outcome]:
     """Execute plans, `jobs` of them at a time, each from its last recorded epoch; finished runs are only read.
 
     A run has a process of its own, so that its peak memory is its own and a crash ends nothing else. The compute
-    threads are divided among the jobs; on several GPUs the jobs take turns over them.
+    threads are divided among the jobs; on several GPUs the jobs take turns over them. Plans of one run folder are one
+    run.
 
     Args:
         plans: from `plan_run`, in the order in which they are to begin.

@@ -45,7 +45,7 @@ def print_manifest(manifest: Manifest, summary: Summary | None = None) -> None:
     samples = Table("split", "samples", "by status", title="Samples", title_justify="left")
     for split, statuses in summary.samples.items():
         by_status = ", ".join(f"{status} {count:,}" for status, count in statuses.items())
-        samples.add_row(split, f"{sum(statuses.values()):,}", escape(by_status))
+        samples.add_row(escape(split), f"{sum(statuses.values()):,}", escape(by_status))
     out.print(samples)
     out.print(_sets_table(manifest, summary))
     for task, described in header.tasks.items():

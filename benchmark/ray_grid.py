@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.cluster import Cluster, cluster, enter
 from ..core.errors import UserError, first_line, unknown_name
-from .grid import Heed, Outcome, run_grid, tell_end
+from .grid import Heed, Outcome, Runner, each_folder_once, run_grid, tell_end
 from .run import Plan, execute
 from .watch import Messages
 
@@ -24,9 +24,6 @@ TRIES = 3
 
 SECONDS = 0.5
 """Between two looks at what the runs tell."""
-
-Runner = Callable[..., list[Outcome]]
-"""Called like `grid.run_grid`."""
 
 
 @contextmanager
@@ -51,6 +48,7 @@ def grid_runner(engine: str, address: str | None = None) -> Iterator[Runner]:
         yield partial(run_on_ray, found)
 
 
+@each_folder_once
 def run_on_ray(
     found: Cluster, plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed: Heed | None = None
 ) -> list[Outcome]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError
-from ..core.files import write_json
+from ..core.files import locked, write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from .bench import plan_bench
@@ -21,6 +21,7 @@ from .grid import Heed, Outcome, run_grid
 from .holdout import HOLDOUT, make_holdout
 from .protocols import protocol_labels
 from .run import Plan, main_score
+from .settings import refuse_empty
 from .tables import Row, TableRun
 
 if TYPE_CHECKING:
@@ -99,28 +100,30 @@ def run_search(
         All trials, in their order; also in `search.json` of the search's folder.
 
     Raises:
-        UserError: Optuna is not installed, an option or a range is wrong, the method needs clean labels.
+        UserError: Optuna is not installed, an option or a range is wrong, the method needs clean labels, another
+            process works on this search.
     """
     if find_spec("optuna") is None:
         raise UserError("A search needs Optuna: pip install 'noisyfer[search]'.")
-    held, space = _prepared(search)
-    study = _study(search)
-    trials = [_told(trial) for trial in study.trials if trial.state.is_finished()]
-    under_way = [(trial.number, trial.params) for trial in study.trials if not trial.state.is_finished()]
-    while len(trials) < search.trials:
-        wanted = min(jobs, search.trials - len(trials))
-        round_ = under_way[:wanted]
-        del under_way[:wanted]
-        while len(round_) < wanted:
-            asked = study.ask(space)
-            round_.append((asked.number, asked.params))
-        runs = [_run(search, held, number, _texts(values)) for number, values in round_]
-        heed = watch(runs) if watch is not None else None
-        outcomes = run_grid([run.plan for run in runs], jobs=jobs, heed=heed)
-        for (number, values), outcome in zip(round_, outcomes, strict=True):
-            trials.append(_tell(study, number, values, outcome))
-    trials.sort(key=lambda trial: trial.number)
-    write_json(search.folder / "search.json", _document(search, held, trials))
+    with locked(search.folder):
+        held, space = _prepared(search)
+        study = _study(search)
+        trials = [_told(trial) for trial in study.trials if trial.state.is_finished()]
+        under_way = [(trial.number, trial.params) for trial in study.trials if not trial.state.is_finished()]
+        while len(trials) < search.trials:
+            wanted = min(jobs, search.trials - len(trials))
+            round_ = under_way[:wanted]
+            del under_way[:wanted]
+            while len(round_) < wanted:
+                asked = study.ask(space)
+                round_.append((asked.number, asked.params))
+            runs = [_run(search, held, number, _texts(values)) for number, values in round_]
+            heed = watch(runs) if watch is not None else None
+            outcomes = run_grid([run.plan for run in runs], jobs=jobs, heed=heed)
+            for (number, values), outcome in zip(round_, outcomes, strict=True):
+                trials.append(_tell(study, number, values, outcome))
+        trials.sort(key=lambda trial: trial.number)
+        write_json(search.folder / "search.json", _document(search, held, trials))
     return trials
 
 
@@ -138,6 +141,7 @@ def _prepared(search: Search) -> tuple[Manifest, dict[str, BaseDistribution]]:
     """The held-out manifest, made where it is not there, and Optuna's space; all that can be wrong is said here."""
     if METHODS[search.method].uses.labels == "truth":
         raise UserError(f"{search.method} learns from clean labels; a search is for those who have none.")
+    refuse_empty(search.space)
     space = {name: _distribution(name, several) for name, several in search.space.items()}
     if not space:
         raise UserError("A search needs something to choose, such as --set lambda=0.1..1 or --set batch_size=32,64.")

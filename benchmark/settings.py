@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -123,6 +123,17 @@ class RunConfig:
         value = {field.name: getattr(self, field.name) for field in fields(self)}
         value |= {"labels": list(self.labels), "truth": dict(self.truth)}
         return value | {"settings": to_dict(self.settings), "options": to_dict(self.options)}
+
+
+def refuse_empty(values: Mapping[str, Sequence[str]]) -> None:
+    """Refuse an option that is to be varied and has no values.
+
+    Raises:
+        UserError: naming the first one.
+    """
+    empty = [name for name, several in values.items() if not several]
+    if empty:
+        raise UserError(f"The option {empty[0]} has no values; give some, such as {empty[0]}=0.2,0.4, or leave it out.")
 
 
 def usable_options(method: str) -> set[str]:

@@ -13,10 +13,9 @@ from ..core.files import locked, read_json, write_json
 from ..manifest import Manifest
 from .bench import check_request, plan_bench, runs_folder
 from .evidence import gather, store
-from .grid import Heed, Outcome, run_grid
-from .ray_grid import Runner
+from .grid import Heed, Outcome, Runner, run_grid
 from .run import main_score
-from .settings import usable_options
+from .settings import refuse_empty, usable_options
 from .tables import Row, TableRun
 
 QUEUE = "queue.json"
@@ -51,9 +50,9 @@ def plan_sweep(
     Raises:
         UserError: an unknown name, a value that is not allowed, a run that is impossible; none has been started.
     """
-    empty = [name for name, several in values.items() if not several]
-    if empty:
-        raise UserError(f"The option {empty[0]} has no values; give some, such as {empty[0]}=0.2,0.4, or leave it out.")
+    refuse_empty(values)
+    if not seeds:
+        raise UserError("No seed is named; give one or several, such as 0,1,2.")
     first = {name: several[0] for name, several in values.items()}
     names = check_request(methods, preset, first, device, protocol)
     rows = [row for name in names for row in _rows(name, values)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError, look_up
-from ..core.schema import NOISY_KINDS
+from ..core.schema import NOISY_KINDS, LabelSet
 from ..manifest import Manifest
 from ..models.adversarial_weight import RULES
 from .bench import check_request, dataset_root, plan_bench, runs_folder
@@ -234,7 +234,8 @@ def plan_table(
         common: further arguments of `plan_bench`.
 
     Raises:
-        UserError: an unknown name, a table that needs a protocol or another manifest, a run that is impossible.
+        UserError: an unknown name, a table that needs a protocol or another manifest, a manifest with other noise under
+            the name of the table's own, a run that is impossible.
     """
     table = find_table(name)
     _check_protocol(name, table, manifest, protocol)
@@ -244,6 +245,9 @@ def plan_table(
         [row.method for row in rows], common.get("preset"), changes or {}, common.get("device", "auto"), protocol
     )
     opened = {row.data: _open(row.data, manifest, data, say) for row in rows}
+    if manifest is None:
+        for row in rows:
+            _check_noise(row, opened[row.data], alone=len(opened) == 1)
     return [
         TableRun(row, _plan_row(row, opened[row.data], data, protocol, seed, changes or {}, common))
         for seed in dict.fromkeys(seeds)
@@ -306,6 +310,22 @@ def _open(noisy: NoisyCifar, manifest: Path | None, data: Path | None, say: Call
     return make_cifar(noisy.rates, noise=noisy.noise, data=data, out=path)
 
 
+def _noisy_sets(row: Row, manifest: Manifest) -> list[LabelSet]:
+    return [found for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS][: row.first or None]
+
+
+def _check_noise(row: Row, manifest: Manifest, *, alone: bool) -> None:
+    """Refuse a manifest under the name of a table's own whose labels are not what the row says of them."""
+    sets, rates = _noisy_sets(row, manifest), row.data.rates[: row.first or None]
+    noises = [(found.provenance.get("noise"), found.provenance.get("rate")) for found in sets]
+    if sorted(noises, key=str) != sorted(((row.data.noise, rate) for rate in rates), key=str):
+        raise UserError(
+            f"'{row.system}' is for {row.data.noise} noise of {', '.join(map(str, rates))}, and {manifest.path} has "
+            f"other noisy label sets: {', '.join(found.name for found in sets) or 'none'}. Rename the file, and the "
+            f"table makes its own{', or learn from it as it is with --manifest' if alone else ''}."
+        )
+
+
 def _plan_row(
     row: Row,
     manifest: Manifest,
@@ -317,7 +337,7 @@ def _plan_row(
 ) -> Plan:
     labels: list[str] = []
     if row.first:
-        labels = [found.name for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS][: row.first]
+        labels = [found.name for found in _noisy_sets(row, manifest)]
     elif row.tasks and protocol is not None:
         sets = manifest.header.label_sets
         labels = [found for found in protocol_labels(manifest, protocol) if sets[found].task in row.tasks]

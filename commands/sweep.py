@@ -114,6 +114,8 @@ def command(
     if search:
         if engine != "local":
             raise UserError("A --search chooses each run by those before it, in one process; leave out --engine.")
+        if again or list_only:
+            raise UserError("A --search goes on where it is and has no queue to show; leave out --again and --list.")
         _search(opened, comma_list(methods), values, seed_list(seeds), search, jobs, chosen, common, as_json)
         return
     _refuse_ranges(values)

@@ -17,7 +17,7 @@ def number_ranges(text: str) -> list[int]:
     """Whole numbers from a comma list of numbers and ranges, both ends included: `0-2,5` is 0, 1, 2, 5.
 
     Raises:
-        UserError: a part is neither, or a range runs backwards.
+        UserError: a part is neither, a range runs backwards, or there is none.
     """
     found: list[int] = []
     for part in comma_list(text):
@@ -27,4 +27,6 @@ def number_ranges(text: str) -> list[int]:
         if dash and int(last) < int(first):
             raise UserError(f"The range {part} runs backwards; write {last}-{first}.")
         found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise UserError(f"'{text}' names no number; give one or several, such as 0,1,2 or 0-2.")
     return list(dict.fromkeys(found))

@@ -102,6 +102,12 @@ class LabelSet:
         columns = {"valence": f"valence_{annotator}", "arousal": f"arousal_{annotator}"}
         return cls(f"{task}_{annotator}", task, annotator, kind, columns, provenance)
 
+    @property
+    def parents(self) -> list[str]:
+        """The label sets it was made from, so far as its provenance, which may hold anything, names some."""
+        found = self.provenance.get("parents")
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
     def to_json(self) -> dict[str, Any]:
         """The label set's entry in the metadata."""
         return {

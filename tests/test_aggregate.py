@@ -356,6 +356,20 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     assert contents(here) == before
 
 
+def test_a_name_that_is_none_for_a_label_set_is_refused_without_an_output_too(path: Path) -> None:
+    made(path, SMALL)
+    with pytest.raises(UserError, match="'class_a/b'; letters"):
+        aggregate(path, "majority", labels=["class_a", "class_b"], name="a/b")
+
+
+def test_a_folder_can_be_aggregated_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "crowd"
+    folder.mkdir()
+    made(folder / "part-00000.parquet", {"class_a": [0, 1], "class_b": [0, 1]})
+    monkeypatch.chdir(folder)
+    assert aggregate(".", "majority").manifest.path == tmp_path / "crowd_with_majority"
+
+
 def test_an_output_is_replaced_when_asked(path: Path) -> None:
     made(path, {"va_a": [(0, 0)], "va_b": [(1, 1)]})
     assert column(aggregate(path, "mean", out=path, overwrite=True), "valence_mean") == [0.5]

@@ -203,6 +203,7 @@ def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: 
         (("--table", "1", "--labels", "class_flip20"), "leave out --labels"),
         (("--table", "1", "--seed", "1"), "leave out --seed"),
         (("--table", "1", "--seeds", "1,x"), "'x' is no whole number"),
+        (("--table", "1", "--seeds", ","), "names no number"),
         (("--table", "1", "--jobs", "0"), "at least one run"),
         (("--method", "sce", "--jobs", "2"), "belong to a --table"),
         (("--method", "sce", "--row", "SCE"), "belong to a --table"),

@@ -63,6 +63,22 @@ def test_a_grid_gives_what_single_runs_give_and_one_that_fails_stops_no_other(
     assert [(place, message[0]) for place, message in told] == [(0, "finished")]
 
 
+def test_plans_of_one_folder_are_one_run_and_all_of_them_are_told(digits_manifest: Path, tmp_path: Path) -> None:
+    plans = [plan(digits_manifest, tmp_path, learning_rate=rate) for rate in ("5e-4", "0.0005", "1e30", "5e-4")]
+    told: list[tuple[int, str]] = []
+    first, second, failed, last = run_grid(
+        plans, jobs=2, again=True, heed=lambda place, message: told.append((place, message[0]))
+    )
+    assert first.result is not None
+    assert first == second == last
+    assert "smaller learning_rate" in failed.failure
+    kinds = [[kind for place, kind in told if place == each and kind != "decoding"] for each in range(4)]
+    assert kinds[0] == kinds[1] == kinds[3]
+    assert kinds[0].count("started") == 1
+    assert kinds[0][-1] == "finished"
+    assert kinds[2][-1] == "failed"
+
+
 def members(session: int) -> str:
     """The processes of a session."""
     return subprocess.run(["ps", "-o", "pid=", "-s", str(session)], capture_output=True, text=True, check=False).stdout

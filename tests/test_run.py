@@ -19,7 +19,7 @@ import torch
 from method_builders import WEIGHTS_ONLY
 from noisyfer.benchmark.run import Plan, execute, plan_run
 from noisyfer.core.errors import UserError
-from noisyfer.manifest import Manifest
+from noisyfer.manifest import LabelSet, Manifest
 from noisyfer.models.methods import METHODS
 from noisyfer.models.methods.vgg_all import VGGAll
 from noisyfer.training.loop import TrainingDiverged
@@ -252,6 +252,17 @@ def test_the_majority_of_some_sets_is_voted_anew_and_the_stored_one_used_for_all
     assert of_one.choice.voted == "class_majority"
     rows = execute(of_one)["last"]["agreement"]
     assert rows["class_majority"] == rows["class_flip20"]
+
+
+@pytest.mark.parametrize("parents", [5, [["a"]], None])
+def test_a_vote_that_does_not_say_whose_it_is_is_not_taken_for_one(
+    parents: object, digits_manifest: Path, tmp_path: Path
+) -> None:
+    manifest = Manifest.open(digits_manifest)
+    foreign = LabelSet.categorical("class", "foreign", "aggregate", {"method": "majority", "parents": parents})
+    labels = manifest.select(label_sets=["class_clean", "class_flip20"])
+    path = labels.with_label_set(foreign, {"label": [0] * manifest.rows}, tmp_path / "m.parquet").path
+    assert plan(path, "vgg-majority", tmp_path).choice.voted == "class_majority"
 
 
 def test_unknown_label_sets_and_options_answer_with_what_there_is(digits_manifest: Path, tmp_path: Path) -> None:

@@ -219,9 +219,9 @@ def test_show_prints_names_as_they_are_written(tmp_path: Path, capsys: pytest.Ca
     label_set = LabelSet.categorical("class", "x", "model", {"note": "[/] :dog:"})
     header = Header(Dataset("d[red]", root="/x/:smile:"), {"class": task}, {label_set.name: label_set})
     table = pa.table(
-        {"id": ["1"], "split": ["train"], "image": ["1"], "status": ["[i]ok :cow:"], "detail": [None], "class_x": [0]}
+        {"id": ["1"], "split": ["[/b]"], "image": ["1"], "status": ["[i]ok :cow:"], "detail": [None], "class_x": [0]}
     )
     print_manifest(write_manifest(tmp_path / "m.parquet", header, [table]))
     printed = capsys.readouterr().out
-    for expected in ("[bold]a", "[/] :dog:", "d[red]", "[i]ok :cow: 1", ":cat:", "/x/:smile:"):
+    for expected in ("[bold]a", "[/] :dog:", "d[red]", "[/b]", "[i]ok :cow: 1", ":cat:", "/x/:smile:"):
         assert expected in printed

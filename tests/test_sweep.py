@@ -12,14 +12,20 @@ from pathlib import Path
 import noisyfer
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from noisyfer.benchmark.grid import Outcome
 from noisyfer.benchmark.holdout import make_holdout
 from noisyfer.benchmark.search import Search, Trial, best_trial, run_search
-from noisyfer.benchmark.sweep import plan_sweep
+from noisyfer.benchmark.sweep import Queue, plan_sweep
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
+from noisyfer.core.files import locked
 from noisyfer.core.names import number_ranges
 from noisyfer.manifest import Manifest
+from test_bench_init import vgg_face
+from test_protocols import HUMAN, MODEL
+from test_protocols import manifest as faces_manifest
 
 TINY = ("train_images=64", "test_images=40", "agreement_images=40", "batch_size=32")
 SETS = [word for setting in TINY for word in ("--set", setting)]
@@ -44,7 +50,8 @@ def states(out: Path) -> list[str]:
 def test_ranges_of_seeds() -> None:
     assert number_ranges("0-2,5, 1") == [0, 1, 2, 5]
     assert number_ranges("7") == [7]
-    for wrong, said in (("2-0", "backwards"), ("x", "no whole number"), ("-1", "no whole number"), ("1-", "no range")):
+    wrong_ones = ("2-0", "backwards"), ("x", "no whole number"), ("-1", "no whole number"), ("1-", "no range")
+    for wrong, said in (*wrong_ones, (",", "names no number")):
         with pytest.raises(UserError, match=said):
             number_ranges(wrong)
 
@@ -72,6 +79,8 @@ def test_every_combination_once_and_a_method_without_an_option_once(digits_manif
         plan_sweep(manifest, ["vgg-all"], {"sedes": ["1"]}, [0], preset="smoke")
     with pytest.raises(UserError, match="batch_size has no values"):
         plan_sweep(manifest, ["vgg-all"], {"batch_size": []}, [0], preset="smoke")
+    with pytest.raises(UserError, match="No seed is named"):
+        noisyfer.sweep("vgg-all", seeds=(), manifest=digits_manifest, preset="smoke", progress=False)
     with pytest.raises(UserError, match="batch_size is 1;"):  # the second value too, before anything starts
         plan_sweep(manifest, ["vgg-all"], {"batch_size": ["16", "1"]}, [0], preset="smoke", out=tmp_path)
 
@@ -122,6 +131,31 @@ def test_a_killed_sweep_goes_on_from_its_folder(digits_manifest: Path, here: Pat
     assert queue(here / "runs")["request"]["seeds"] == "0,1"  # type: ignore[index]
 
 
+def test_a_sweep_of_the_api_goes_on_as_itself_from_its_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    relabelled = faces_manifest(here / "raf.parquet", HUMAN[0], *MODEL).path
+    torch.save(vgg_face(1 / 16), here / "vgg_face.pth")
+    (here / "images").mkdir()
+
+    def leave(queue: Queue, **_: object) -> list[Outcome]:
+        queue.write()
+        return [Outcome(None, "not run")] * len(queue.runs)
+
+    monkeypatch.setattr("noisyfer.benchmark.sweep.run_sweep", leave)
+    given = {"labels": "expression_teacher", "preset": "smoke", "protocol": "raf-base"}
+    places = {"init": here / "vgg_face.pth", "data": here / "images"}
+    grid = {"gamma": [0.5, 1]}
+    noisyfer.sweep("vgg-all", grid=grid, seeds=(0, 3), manifest=relabelled, **given, **places, progress=False)  # type: ignore[arg-type]
+    asked = queue(here / "runs")
+    assert {name: asked["request"][name] for name in (*given, *places)} == {  # type: ignore[index]
+        **given,
+        **{name: str(place) for name, place in places.items()},
+    }
+    (folder,) = (here / "runs").glob("sweep-*")
+    code, said = sweep(str(folder), "--list", "--json")
+    assert code == 0, said
+    assert json.loads(said) == asked["runs"]
+
+
 def test_held_out_labels_are_those_of_the_annotators(digits_manifest: Path, tmp_path: Path) -> None:
     manifest = Manifest.open(digits_manifest)
     names = ["class_flip20", "class_flip40"]
@@ -170,6 +204,19 @@ def test_a_search_scores_on_noisy_labels_and_goes_on(digits_manifest: Path, tmp_
     assert "class_clean" not in Manifest.open(folder / "holdout.parquet").header.label_sets
 
 
+def test_trials_of_one_round_with_the_same_values_are_one_run(digits_manifest: Path, tmp_path: Path) -> None:
+    changes = dict(setting.split("=") for setting in TINY) | {"epochs": "1"}
+    common = {"preset": "smoke", "out": tmp_path, "device": "cpu", "changes": changes}
+    search = Search(Manifest.open(digits_manifest), "vgg-all", {"share": ["head", "trunk"]}, 3, 0, (), common)
+    found = run_search(search, jobs=3)
+    assert [trial.failure for trial in found] == [""] * 3
+    scores = {trial.values["share"]: trial.score for trial in found}
+    assert [trial.score for trial in found] == [scores[trial.values["share"]] for trial in found]
+    assert len(list(tmp_path.glob("holdout-*"))) == len(scores)
+    with locked(search.folder), pytest.raises(UserError, match="Another process is working on"):
+        run_search(search)
+
+
 def test_a_search_ends_with_the_command_that_trains_as_it_did(
     digits_manifest: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +240,10 @@ def test_a_search_ends_with_the_command_that_trains_as_it_did(
         (("--method", "vgg-all", "--set", "learning_rate=0.1", "--search", "2"), "needs something to choose"),
         (("--method", "vgg-clean", "--set", "learning_rate=0.1..1", "--search", "2"), "learns from clean labels"),
         (("--method", "vgg-all,sce", "--set", "learning_rate=0.1..1", "--search", "2"), "one --method"),
+        (("--method", "vgg-all", "--set", "batch_size=", "--search", "2"), "batch_size has no values"),
+        (("--method", "vgg-all", "--set", "learning_rate=0.1..1", "--search", "2", "--list"), "leave out --again and"),
+        (("--method", "vgg-all", "--set", "learning_rate=0.1..1", "--search", "2", "--again"), "leave out --again and"),
+        (("--method", "vgg-all", "--seeds", ","), "names no number"),
         (("--method", "vgg-all", "--jobs", "0"), "at least one run"),
         (("--method", "vgg-all", "--seeds", "2-1"), "backwards"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cifar_files import tiny_cifar, write_python
+from noisyfer.benchmark.cifar import make_cifar
 from noisyfer.benchmark.tables import TABLES, TableRun, plan_table
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Manifest
@@ -80,6 +81,31 @@ def test_tables_of_several_kinds_of_noise_make_their_manifests(here: Path) -> No
     told.clear()
     assert planned("noise", methods=("vgg-all",), say=told.append)[0].plan.folder == runs[0].plan.folder
     assert not told
+
+
+def test_other_noise_under_the_name_of_a_tables_own_manifest_is_refused(here: Path) -> None:
+    digits = Path("digits")
+    own = make_cifar((0.5,), data=digits, noise="pairflip").path
+    other = rf"is for uniform noise of 0\.2, 0\.3, 0\.4, and {own} has other noisy label sets: class_pair50\. Rename"
+    with pytest.raises(UserError, match=rf"'VGG, all labels, uniform' {other}.* with --manifest\.$"):
+        planned("noise", systems=("*uniform",), data=digits)
+    with pytest.raises(UserError, match=rf"'λ 0\.2, 20, 30, 40 %' {other}.* makes its own\.$"):  # takes no --manifest
+        planned("lambda", data=digits)
+    (run,) = planned("noise", methods=("vgg-all",), systems=("*uniform",), manifest=own)
+    assert learns(run) == ("class_pair50",)
+
+
+def test_a_row_of_the_first_label_set_needs_that_one_alone(here: Path) -> None:
+    digits = Path("digits")
+    make_cifar((0.2,), data=digits)
+    (run,) = planned("3", systems=("proposed, one set",), data=digits)
+    assert learns(run) == ("class_flip20",)
+    with pytest.raises(UserError, match="'proposed, three sets' is for"):
+        planned("3", systems=("proposed, three sets",), data=digits)
+    make_cifar((0.4, 0.3, 0.2), data=digits)
+    assert len(learns(planned("3", systems=("proposed, three sets",), data=digits)[0])) == 3
+    with pytest.raises(UserError, match=r"uniform noise of 0\.2, and .*: class_flip40\."):
+        planned("3", systems=("proposed, one set",), data=digits)
 
 
 def test_a_table_can_be_asked_for_rows_by_name(digits_manifest: Path, tmp_path: Path) -> None:

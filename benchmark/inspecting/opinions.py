@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,12 +103,6 @@ def find_truth(sets: Mapping[str, LabelSet]) -> str | None:
     A human's labels are an opinion like others: AffectNet's are as wrong as a network's.
     """
     for found in sets.values():
-        if found.kind == "synthetic":
-            parents = _texts(found.provenance.get("parents"))
-            if len(parents) == 1 and parents[0] in sets:
-                return parents[0]
+        if found.kind == "synthetic" and len(found.parents) == 1 and found.parents[0] in sets:
+            return found.parents[0]
     return next((name for name, found in sets.items() if found.annotator == TRUE_ANNOTATOR), None)
-
-
-def _texts(value: Any) -> Sequence[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
