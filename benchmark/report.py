@@ -110,7 +110,7 @@ def _sections(groups: Sequence[Group], found: Found, manifests: Sequence[Path], 
             Section("manifest", "Manifest", each([audit(sources[group.sha256]) for group in groups])),
         ]
     sections.append(Section("runs", "Runs", runs(groups, found, places)))
-    left = LARGEST - FRAME - sum(len(section.body.encode()) for section in sections)
+    left = LARGEST - FRAME - sum(len(section.body.encode(errors="backslashreplace")) for section in sections)
     pictures = syntheses(groups, max(0, left), notes)
     if pictures is not None:
         sections.insert(-2, Section("synthesis", "Synthesised images", pictures))

@@ -19,7 +19,7 @@ import torch
 from .. import __version__
 from ..core.config import differences, to_dict
 from ..core.errors import UserError
-from ..core.files import finite, sha256_file, write_json
+from ..core.files import finite, refuse_undecodable, sha256_file, write_json
 from ..core.streams import stream_seed
 from ..manifest import Manifest
 from ..models.methods import METHODS, Method, Problem
@@ -105,8 +105,10 @@ def plan_run(
         loggers: where figures go besides the folder, of `LOGGERS`.
 
     Raises:
-        UserError: an unknown name, a value out of range, labels or devices that the method cannot use.
+        UserError: an unknown name, a value out of range, labels or devices that the method cannot use, a name of `out`
+            that is no UTF-8.
     """
+    refuse_undecodable(Path(out))
     settings, options = resolve(method, preset, changes or {})
     check_devices(devices, device)
     check_compiling(settings.compile_, device, devices)

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from ..core.errors import Stopped, UserError
+from ..core.errors import Stopped, UserError, first_line
 from ..core.files import finite
 from ..core.scarcity import scarcity
 from ..core.terminal import is_verbose
 from .stopping import interruptible, status_after, tell, undisturbed
 
+T = TypeVar("T")
 
-def sentences(command: Callable[..., None]) -> Callable[..., None]:
+
+def sentences(command: Callable[..., T]) -> Callable[..., T]:
     """Turn a `UserError` into its sentence on stderr and exit status 1; Ctrl-C, heeded or not, into status 130, and
     other signals that end a command into theirs."""
 
     @functools.wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
+    def guarded(*args: Any, **kwargs: Any) -> T:
         try:
             with interruptible():
-                command(*args, **kwargs)
+                return command(*args, **kwargs)
         except Stopped as stopped:
             tell(str(stopped))
             sys.exit(status_after(stopped))
@@ -35,10 +38,10 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             if is_verbose():
                 traceback.print_exc()
             raise click.ClickException(str(error)) from error
-        except (MemoryError, OSError, ImportError, RuntimeError) as error:
+        except (MemoryError, OSError, ImportError, RuntimeError, UnicodeEncodeError) as error:
             if (interrupt := _interrupted_before(error)) is not None:  # such as by a terminal that is gone
                 sys.exit(status_after(interrupt))
-            sentence = scarcity(error)
+            sentence = scarcity(error) or _unusable_name(error)
             if sentence is None or is_verbose():
                 raise
             raise click.ClickException(sentence) from error
@@ -48,6 +51,16 @@ def sentences(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(status_after(interrupt))
 
     return guarded
+
+
+def _unusable_name(error: BaseException) -> str | None:
+    """The sentence for a name that no file can have, or that cannot be written; None for other errors."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"A name is too long for the file system ({first_line(error)}). Give a shorter one."
+    if isinstance(error, UnicodeEncodeError) and "\ud800" <= error.object[error.start] <= "\udfff":
+        near = error.object[max(0, error.start - 50) : error.start + 50]
+        return f"A name is no UTF-8, which is needed here: {near!r}. Give the file or folder another one."
+    return None
 
 
 def _interrupted_before(error: BaseException) -> KeyboardInterrupt | None:

@@ -24,16 +24,14 @@ _NOT_REQUESTED = ("grid", "jobs", "engine", "address", "again", "list_only", "as
 """Parameters that say how a sweep goes and not what it is."""
 
 
+@sentences
 def _read_grid(context: click.Context, _: click.Parameter, grid: Path | None) -> Path | None:
     """Take the options from a grid's file, or from the queue of an earlier sweep; what is typed goes before them."""
     if grid is None:
         return None
     from ..benchmark.sweep import read_queue
 
-    try:
-        found = read_queue(grid)["request"] if grid.is_dir() else read_config(grid, context.command)
-    except UserError as error:
-        raise click.ClickException(str(error)) from error
+    found = read_queue(grid)["request"] if grid.is_dir() else read_config(grid, context.command)
     context.default_map = {**(context.default_map or {}), **found}
     return grid
 

@@ -23,6 +23,9 @@ COLOURS = 8
 LONGEST_TICK = 14
 """Characters of a category's name that are written below a chart; the readout has all of it."""
 
+MOST_CLASSES = 30
+"""Classes up to which a matrix of them is written out."""
+
 Range = tuple[float, float]
 
 
@@ -221,7 +224,7 @@ def nice_ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -
         most: at least 2.
         whole: whether only whole numbers mean something.
     """
-    if not high > low:
+    if not 0 < high - low < math.inf:
         return [low]
     step = 10.0 ** math.floor(math.log10((high - low) / most))
     factors = iter((1, 2, 5, 10, 20, 50, 100))

@@ -197,6 +197,20 @@ def refuse_second_writer(path: Path) -> None:
         raise UserError(f"Another process is writing {path}. Wait for it, or choose another name.")
 
 
+def refuse_undecodable(path: Path) -> None:
+    """Check that a name is text: Arrow and TensorBoard open files by text.
+
+    Raises:
+        UserError: it has bytes that are none.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"Cannot write {str(path)!r}: its name is no UTF-8. Give it, or its folder, another name."
+        ) from error
+
+
 def remove_leftovers(folder: Path) -> int:
     """Delete temporary files that a killed process left in `folder`; returns how many there were."""
     stale = [entry for entry in folder.glob(f"{_TEMPORARY}*") if entry.is_file()]
@@ -245,10 +259,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all; NaN and infinities become null, as JSON has neither."""
+    """Write `value` as indented JSON, whole or not at all; NaN and infinities become null, as JSON has neither.
+
+    Bytes of file names that are no text become escapes, from which they are read again.
+    """
     text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> Any:

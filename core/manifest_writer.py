@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
-from .files import refuse_second_writer, whole_file, whole_folder, write_failure
+from .files import refuse_second_writer, refuse_undecodable, whole_file, whole_folder, write_failure
 from .schema import METADATA_KEY, Header, ManifestError, arrow_schema
 
 SHARD_ROWS = 1_000_000
@@ -33,7 +33,7 @@ def manifest_writer(
     Args:
         path: the final file, or the final folder.
         header: the metadata; the columns follow from it.
-        folder: write a folder of shards instead of one file; it takes the place of a folder of shards that is there.
+        folder: write a folder of shards instead of one file; it takes the place of a manifest that is there.
         shard_rows: rows per shard in a folder, at least 1.
         extra: columns after those of the header, of which it says nothing.
 
@@ -48,12 +48,11 @@ def manifest_writer(
     if shard_rows < 1:
         raise ValueError(f"shard_rows is {shard_rows}; at least 1 was expected")
     path = Path(path)
-    _refuse_undecodable(path)
+    refuse_undecodable(path)
     try:
         if folder:
             _refuse_foreign(path)
-        else:
-            _refuse_other_file(path)
+        _refuse_other_file(path)
         refuse_second_writer(path)
     except OSError as error:  # such as a name too long for the file system
         raise write_failure(path, error) from error
@@ -72,16 +71,6 @@ def _with_fields(schema: pa.Schema, extra: Sequence[pa.Field]) -> pa.Schema:
     for field in extra:
         schema = schema.append(field)
     return schema
-
-
-def _refuse_undecodable(path: Path) -> None:
-    """Refuse bytes that are no text in a name: Arrow opens files by text."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"Cannot write {str(path)!r}: its name is no UTF-8. Give it, or its folder, another name."
-        ) from error
 
 
 def _refuse_foreign(folder: Path) -> None:

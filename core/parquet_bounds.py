@@ -36,7 +36,7 @@ def too_large(file: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> st
         for place in range(row_group.num_columns):
             chunk = row_group.column(place)
             name = chunk.path_in_schema
-            if name.partition(".")[0] not in columns:
+            if name not in columns and not name.startswith(tuple(f"{column}." for column in columns)):
                 continue
             values[name] += chunk.num_values
             if values[name] > VALUES_A_BYTE * size + SOME_VALUES:

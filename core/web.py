@@ -111,6 +111,7 @@ def page(title: str, sections: Sequence[Section], *, lead: Markup | str = "", st
 
     Its Content-Security-Policy names the hashes of its own style and script and allows `data:` images; any other
     script, style attribute, event handler, frame, form or request is refused by the browser, whatever data says.
+    Half a pair of surrogates, as of bytes in a file's name that are no text, is shown as its escape.
 
     Args:
         title: plain text, also the first heading.
@@ -132,18 +133,17 @@ def page(title: str, sections: Sequence[Section], *, lead: Markup | str = "", st
         f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return str(
-        render(
-            "page.html",
-            title=title,
-            lead=lead,
-            sections=sections,
-            policy=policy,
-            style=Markup(style),
-            script=Markup(script),
-            version=__version__,
-        )
+    html = render(
+        "page.html",
+        title=title,
+        lead=lead,
+        sections=sections,
+        policy=policy,
+        style=Markup(style),
+        script=Markup(script),
+        version=__version__,
     )
+    return html.encode(errors="backslashreplace").decode()
 
 
 def write_page(path: Path, html: str) -> None:

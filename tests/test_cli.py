@@ -260,6 +260,44 @@ def test_an_output_below_a_file_is_a_sentence(digits_manifest: Path, here: Path)
     assert "file/runs" in text
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("aggregate", "m.parquet", "--method", "majority", "--out", "{}"),
+        ("report", "{}"),
+        ("export", "--run", "{}", "--format", "onnx"),
+        ("bench", "--method", "vgg-all", "--manifest", "m.parquet", "--data", "{}"),
+        ("bench", "--method", "vgg-all", "--manifest", "m.parquet", "--init", "{}"),
+        ("sweep", "{}"),
+    ],
+    ids=lambda words: " ".join(words[:1] + words[-2:-1]),
+)
+def test_a_name_that_is_too_long_is_a_sentence(words: tuple[str, ...], digits_manifest: Path, here: Path) -> None:
+    (here / "m.parquet").symlink_to(digits_manifest)
+    text = sentence(noisyfer(*(word.format("x" * 300) for word in words)))
+    assert "File name too long" in text
+    assert "shorter" in text
+    assert [path.name for path in here.iterdir()] == ["m.parquet"]
+
+
+def test_a_name_that_is_no_text_works_or_is_a_sentence(digits_manifest: Path, here: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (here / name).mkdir()
+    learning = ("--method", "vgg-all", "--manifest", digits_manifest, *SMOKE)
+    bench = noisyfer("bench", *learning, "--data", name)
+    assert bench.exit_code == 0, bench.output
+    (config,) = here.glob("runs/*/config.json")
+    assert json.loads(config.read_text(encoding="utf-8"))["places"]["data"] == name
+    (here / "runs").rename(here / name / "runs")
+    assert noisyfer("report", name).exit_code == 0
+    for words in (("bench", *learning, "--out", f"{name}/more"), ("sweep", *learning, "--out", f"{name}/more")):
+        assert "is no UTF-8" in sentence(noisyfer(*words))
+    text = sentence(noisyfer("convert", digits_manifest, "--to", "imagefolder", "--out", f"{name}/images"))
+    assert "caf\\udce9/" in text
+    assert "is no UTF-8" in text
+    assert [path.name for path in (here / name).iterdir()] == ["runs"]
+
+
 def test_an_unknown_command_answers_with_the_nearest(here: Path) -> None:
     result = noisyfer("make-cfar")
     assert result.exit_code == 2

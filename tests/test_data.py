@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from cifar_files import encoded
+from messages import sentence
 from noisyfer.core.errors import UserError
 from noisyfer.core.schema import EYES, FACE_BOX, Dataset, Header, sample_columns
 from noisyfer.images.align import read_face
@@ -112,6 +114,42 @@ def test_a_decoding_that_fails_leaves_no_cache_behind(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match="digits"):
         decode(Path(), ["digits#0"] * 3 + ["digits#99999"], 32, cache=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_of_a_folder_that_was_replaced_is_decoded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_module, "IN_MEMORY_BYTES", 1000)
+    face_manifest(tmp_path, face_rows(2))
+    root, references, cache = tmp_path / "pictures", ["0.png", "1.png"], tmp_path / "cache"
+    first = decode(root, references, SIDE, cache=cache)
+    Image.fromarray(photograph(7)).save(root / "1.png")
+    os.utime(root / "1.png", (0, 0))
+    second = decode(root, references, SIDE, cache=cache)
+    assert np.array_equal(second, [photograph(0), photograph(7)])
+    assert np.array_equal(first[1], photograph(1))
+    (root / "1.png").rename(tmp_path / "kept.png")
+    with pytest.raises(UserError, match=r"'1\.png': there is no such file"):
+        decode(root, references, SIDE, cache=cache)
+    (tmp_path / "kept.png").rename(root / "1.png")
+    monkeypatch.setattr(data_module, "read_images", lambda *_: pytest.fail("decoded again"))
+    assert np.array_equal(decode(root, references, SIDE, cache=cache), second)
+
+
+@pytest.mark.parametrize("length", [0, 50, 4000])
+def test_a_file_of_decoded_pictures_that_is_cut_short_is_a_sentence(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_module, "IN_MEMORY_BYTES", 1000)
+    references = ["digits#0", "digits#1"]
+    decode(Path(), references, 32, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    os.truncate(file, length)
+    with pytest.raises(UserError) as caught:
+        decode(Path(), references, 32, cache=tmp_path)
+    assert sentence(caught).endswith("Remove it and try again.")
+    file.unlink()
+    assert len(decode(Path(), references, 32, cache=tmp_path)) == 2
 
 
 def test_a_limit_takes_the_same_random_subset_every_time(digits_manifest: Path) -> None:

@@ -253,6 +253,12 @@ def test_a_json_file_is_written_and_read(tmp_path: Path) -> None:
     assert read_json(path)["t"] == [1, 2]
 
 
+def test_a_file_name_that_is_no_text_comes_back_from_json(tmp_path: Path) -> None:
+    value = {"place": os.fsdecode(b"caf\xe9/\xff")}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[" * 100_000, b"1" * 5000], ids=range(6))
 def test_a_file_that_is_no_json_is_a_sentence(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "a.json"

@@ -103,6 +103,16 @@ def test_a_folder_with_anything_but_shards_is_not_replaced(tmp_path: Path, manif
         assert contents(folder) == {name: b"mine"}
 
 
+def test_a_folder_of_shards_takes_the_place_of_a_manifest_and_of_no_other_file(tmp_path: Path) -> None:
+    target = tmp_path / "thesis.docx"
+    target.write_bytes(b"PK, and years of work")
+    text = sentence(target, lambda: write_manifest(target, HEADER, [rows(2)], folder=True))
+    assert "no manifest stands there" in text
+    assert contents(tmp_path) == {"thesis.docx": b"PK, and years of work"}
+    single = write_manifest(tmp_path / "m", HEADER, [rows(3)])
+    assert write_manifest(single.path, HEADER, [rows(2)], folder=True).rows == 2
+
+
 def test_a_shard_of_no_rows_is_no_choice(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="at least 1"),

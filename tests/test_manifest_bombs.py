@@ -11,7 +11,7 @@ import pytest
 from manifest_rows import HEADER, rows, sentence, sharded
 from noisyfer.core import parquet_bounds
 from noisyfer.core.schema import METADATA_KEY
-from noisyfer.manifest import Manifest
+from noisyfer.manifest import LabelSet, Manifest, write_manifest
 
 
 def repeated(path: Path, count: int, text: str) -> Manifest:
@@ -60,3 +60,16 @@ def test_rows_that_the_file_has_no_room_for_are_refused(tmp_path: Path, monkeypa
         path, lambda: next(manifest.batches(["class_clean"]))
     )
     assert sharded(tmp_path / "folder").read().num_rows == 20
+
+
+def test_a_label_set_whose_name_has_a_dot_is_counted_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = write_manifest(path, HEADER, [rows(20)])
+    label_set = LabelSet.categorical("class", "v1.5", "model", {}, probs=True)
+    columns = {"label": pa.array([0] * 20, pa.int16()), "probs": pa.array([[1.0, 0.0, 0.0]] * 20)}
+    dotted = manifest.with_label_set(label_set, columns, path.with_name("dotted.parquet"))
+    assert dotted.read(["class_v1.5"]).num_rows == 20
+    monkeypatch.setattr(parquet_bounds, "SOME_VALUES", 10)
+    monkeypatch.setattr(parquet_bounds, "VALUES_A_BYTE", 0)
+    for column, values in (("class_v1.5", 20), ("class_v1.5_probs", 60)):
+        told = sentence(dotted.path, lambda column=column: dotted.read([column]))
+        assert f"it claims {values} values or more in the column '{column}" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,13 @@ def test_a_picture_is_of_a_known_format() -> None:
     assert 'src="data:image/png;base64,' in image(b"\x89PNG\r\n\x1a\nrest", "a picture")
     with pytest.raises(ValueError, match="PNG, JPEG or WebP"):
         image(b"<svg onload='alert(1)'/>", "a picture")
+
+
+def test_a_file_name_that_is_no_text_is_shown_by_its_escape(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_page(tmp_path / "page.html", page(name, [Section("one", name, note(name))]))
+    found = Reading((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert found.text.count("caf\\udce9") == 5
 
 
 def test_a_page_takes_no_folders_place(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import UserError
+from ..core.errors import UserError, first_line
 from ..core.files import whole_file
 from ..core.schema import EYES
 from ..core.streams import rng
+from ..core.urls import is_url
 from ..images.align import Eyes
 from ..images.decode import UnreadableImage, picture_size
 from ..images.pictures import PictureReader
@@ -123,8 +125,9 @@ def decode(
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The images as uint8 N×S×S×3: in memory, or memory-mapped from `cache` when they are large.
 
-    The file's name is a hash of root, references, eyes, size and the packed files' dates, and it appears when it is
-    whole: a later run finds it, a killed one leaves nothing to find, and replaced data is decoded anew.
+    The file's name is a hash of root, references, eyes, size, and the files' sizes and dates but for those below a URL.
+    It appears when it is whole: a later run finds it, a killed one leaves nothing to find, and replaced data is decoded
+    anew.
 
     Args:
         root: what the references are relative to.
@@ -152,7 +155,10 @@ def decode(
             _fill(mapped, root, references, size, eyes, progress)
             mapped.flush()
             del mapped
-    opened: np.ndarray[Any, np.dtype[np.uint8]] = np.load(file, mmap_mode="r", allow_pickle=False)
+    try:
+        opened: np.ndarray[Any, np.dtype[np.uint8]] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{file} is cut short or damaged ({first_line(error)}). Remove it and try again.") from error
     if opened.shape != shape or opened.dtype != np.uint8:
         raise UserError(
             f"{file} holds {opened.dtype} {opened.shape}; uint8 {shape} was expected. Remove it and try again."
@@ -185,19 +191,27 @@ def _kept_faces(manifest: Manifest, references: list[str | None], size: int) -> 
 
 
 def _cache_key(root: Path, references: Sequence[str], size: int, eyes: Sequence[Eyes | None] | None) -> str:
-    digest = hashlib.sha256("\n".join([str(root.resolve()), str(size), *_versions(root, references)]).encode())
+    packed = sorted({file for file, row in map(split_reference, references) if row is not None})
+    versions = [_version(root)] if root.is_file() else [_version(root / file) for file in packed]
+    digest = hashlib.sha256("\n".join([str(root.resolve()), str(size), *filter(None, versions)]).encode())
     digest.update("\n".join(["", *references]).encode())
+    if not root.is_file() and not is_url(root):
+        for reference in references:
+            if split_reference(reference)[1] is None:
+                digest.update(f"\n{_version(root / reference)}".encode())
     if eyes is not None and any(eyes):
         places = [each or (math.nan,) * 4 for each in eyes]
         digest.update(np.array(places, "<f8").tobytes())
     return digest.hexdigest()[:24]
 
 
-def _versions(root: Path, references: Sequence[str]) -> list[str]:
-    """Size and date of the packed files, so that replaced data is not taken for the old."""
-    packed = sorted({file for file, row in map(split_reference, references) if row is not None})
-    files = [root] if root.is_file() else [path for path in (root / file for file in packed) if path.is_file()]
-    return [f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+def _version(path: Path) -> str:
+    """Size and date of a file, so that replaced data is not taken for the old; empty where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # whoever reads it says why there is none
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}" if stat.S_ISREG(found.st_mode) else ""
 
 
 def _fill(

@@ -66,8 +66,19 @@ class RunFolder:
         return locked(self.path)
 
     def finished(self) -> dict[str, Any] | None:
-        """The result of a finished run, or None."""
-        return dict(read_json(self.result)) if self.result.exists() else None
+        """The result of a finished run, or None.
+
+        Raises:
+            UserError: the file cannot be read, or holds something else.
+        """
+        if not self.result.exists():
+            return None
+        result = read_json(self.result)
+        if not isinstance(result, dict):
+            raise UserError(
+                f"{self.result} is damaged: it holds no JSON object. Restore the file, or remove it to start over."
+            )
+        return result
 
     def start(self, config: dict[str, Any]) -> None:
         """Write `config.json`, or check that the one there is this run's.

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.charts import MOST_CLASSES
 from ..core.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_NAMES = 100
+"""Names that have room beside the largest matrix; of more classes every second one, or third, … is named."""
+
 
 def draw_confusion(path: Path, counts: np.ndarray[Any, Any], classes: Sequence[str]) -> None:
-    """A confusion matrix: rows true, columns predicted, coloured by the share of the row, shares written in."""
+    """A confusion matrix: rows true, columns predicted, coloured by the share of the row; shares are written in where
+    there are at most `MOST_CLASSES`.
+    """
     draw_confusions(path, {"": counts}, classes)
 
 
@@ -24,7 +30,8 @@ def draw_confusions(path: Path, matrices: Mapping[str, np.ndarray[Any, Any]], cl
     """Confusion matrices of the same classes by title, at most three beside each other."""
     columns = min(3, len(matrices))
     rows = -(-len(matrices) // columns)
-    figure = new_figure((1.5 + 0.62 * len(classes)) * columns, (1.2 + 0.58 * len(classes)) * rows)
+    side = min(len(classes), MOST_CLASSES)
+    figure = new_figure((1.5 + 0.62 * side) * columns, (1.2 + 0.58 * side) * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels[len(matrices) :]:
         axes.set_axis_off()
@@ -38,13 +45,12 @@ def _paint_confusion(axes: Axes, counts: np.ndarray[Any, Any], names: Sequence[s
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*counts.shape):
+    for row, column in np.ndindex(*counts.shape) if len(names) <= MOST_CLASSES else ():
         shade = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=shade, fontsize=7)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-    axes.set_yticks(
-        range(len(names)), [f"{name} ({n})" for name, n in zip(names, totals[:, 0], strict=True)], fontsize=8
-    )
+    named = range(0, len(names), -(-len(names) // MOST_NAMES))
+    axes.set_xticks(named, [names[place] for place in named], rotation=45, ha="right", fontsize=8)
+    axes.set_yticks(named, [f"{names[place]} ({totals[place, 0]})" for place in named], fontsize=8)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true (number)")
 

@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ...core.charts import heat_map
+from ...core.charts import MOST_CLASSES, heat_map
 from ...core.web import Column, Content, table
 from .estimates import shares
 
 Array = np.ndarray[Any, Any]
 
-MOST_CLASSES = 30
-"""Of more classes no matrix is drawn, but the largest entries off its diagonal are listed."""
 LARGEST_ENTRIES = 25
+"""Off the diagonal, that are listed instead of a matrix of very many classes."""
 
 
 def counts_matrix(title: str, counts: Array, classes: Sequence[str], down: str, across: str) -> Markup:

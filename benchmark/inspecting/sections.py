@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ...core.charts import Axes, Series, bar_chart, group, heat_map
+from ...core.charts import MOST_CLASSES, Axes, Series, bar_chart, group, heat_map
 from ...core.web import Cell, Column, Content, folded, heading, joined, note, table
 from ...training import metrics
 from ..reporting.audit import class_counts_table, samples_table
 from .audit import WAYS, Audit, TaskAudit
-from .matrices import MOST_CLASSES, counts_matrix, share_matrix
+from .matrices import counts_matrix, share_matrix
 
 Array = np.ndarray[Any, Any]
 

@@ -45,9 +45,9 @@ def find_source(found: Group, given: Sequence[Path]) -> Source:
     """
     others = []
     for path in dict.fromkeys([*given, *_places(found)]):
-        if not path.exists():
-            continue
         try:
+            if not path.exists():
+                continue
             opened = Manifest.open(path)
             if opened.fingerprint == found.sha256:
                 return Source(opened, f"{path}, the very file that the runs learned from (SHA-256 {found.sha256}).")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ...core.charts import Axes, Series, bar_chart, group, heat_map, line_chart
+from ...core.charts import MOST_CLASSES, Axes, Series, bar_chart, group, heat_map, line_chart
 from ...core.web import Cell, Column, Content, folded, heading, joined, note, number_cell, table
 from ...training.metrics import BINS
 from ..evidence import SHOWN, spread
@@ -22,9 +22,6 @@ POINTS = 100
 
 MOST_BARS = 8
 """Systems that are drawn side by side as bars; more are shown as a matrix."""
-
-MOST_CLASSES = 30
-"""Classes up to which a confusion matrix is shown whole."""
 
 FREQUENT = 25
 """Confusions that are listed of a larger matrix."""

@@ -10,6 +10,9 @@ from ...core.errors import UserError
 NUMBER = (int, float, NoneType)
 SCORES = {"*": {"*": NUMBER}}
 
+LARGEST = 1e100
+"""No run has larger numbers, and whatever is worked out of smaller ones is finite."""
+
 CONFIG = {
     "run": {
         "method": str,
@@ -68,7 +71,8 @@ def misfit(value: Any, shape: Any, place: str = "") -> str:
         if not isinstance(value, list):
             return place
         return next(filter(None, (misfit(each, shape[0], f"{place}[{at}]") for at, each in enumerate(value))), "")
-    return "" if isinstance(value, shape) else place
+    absurd = isinstance(value, (int, float)) and not abs(value) <= LARGEST  # NaN too, which a run writes as null
+    return "" if isinstance(value, shape) and not absurd else place
 
 
 def check(value: Any, shape: Any, what: str) -> None:
@@ -90,6 +94,8 @@ def check_result(result: Any, what: str) -> None:
     """
     check(result, RESULT, what)
     last, best = result["last"], result["oracle"]["test"]
+    if not last["test"] or not all(scores.keys() & {"accuracy", "ccc"} for scores in last["test"].values()):
+        raise UserError(f"{what} is damaged: its 'last.test' has no task, or one without accuracy and ccc.")
     for task, scores in last["test"].items():
         for place, entries in (("truth", result["truth"]), ("oracle.test", best)):
             if task not in entries:
