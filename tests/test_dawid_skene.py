@@ -9,6 +9,7 @@ import oracles
 import pytest
 import torch
 from method_builders import CLASSES, ROWS, SAMPLES, TinyTraining, build, equal_states, flat, make_batch, without_dropout
+from noisyfer.models import aggregation
 from noisyfer.models.aggregation import Consensus, dawid_skene
 from noisyfer.models.methods import Batch
 from noisyfer.models.methods.dawid_skene import DawidSkene
@@ -61,8 +62,12 @@ def literal(
     raise AssertionError
 
 
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("iterations", [0, 1, 2, 7])
-def test_em_is_the_literal_one(iterations: int) -> None:
+def test_em_is_the_literal_one(iterations: int, apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where samples of the same labels are not taken together, of sets too many to number their patterns."""
+    if apart:
+        monkeypatch.setattr(aggregation, "MOST_PATTERNS", 0)
     _, labels, masks = crowd(80, 4)
     present = torch.stack(masks).any(dim=0)
     assert not present.all()
