@@ -20,7 +20,7 @@ Kind = Literal["categorical", "continuous"]
 
 EM_ITERATIONS = 500
 BLOCK = 65_536
-"""Samples whose votes are counted at once."""
+"""Samples that are looked at at once."""
 _TIE = 1e-9
 
 
@@ -107,9 +107,12 @@ def aggregator(
 
 def most_probable(probs: Array, seed: int) -> Array:
     """N class ids of N×K probabilities; ties fall on each of the tied classes with equal chance."""
-    best = probs >= probs.max(axis=1, keepdims=True) - _TIE
-    pick = (rng(seed, "ties").random(len(probs)) * best.sum(axis=1)).astype(np.int64)
-    found: Array = (np.cumsum(best, axis=1) == pick[:, None] + 1).argmax(axis=1)
+    source, found = rng(seed, "ties"), np.empty(len(probs), np.int64)
+    for start in range(0, len(probs), BLOCK):
+        part = probs[start : start + BLOCK]
+        best = part >= part.max(axis=1, keepdims=True) - _TIE
+        pick = (source.random(len(part)) * best.sum(axis=1)).astype(np.int64)
+        found[start : start + BLOCK] = (np.cumsum(best, axis=1) == pick[:, None] + 1).argmax(axis=1)
     return found
 
 
