@@ -125,8 +125,8 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): content(path) for path in files(folder) if not GROWING.search(path.name)}
 
 
-def processes_in(folder: Path, patience: float = 10) -> list[str]:
-    """Processes that still work in a folder after a while: whoever is killed must not leave children behind."""
+def processes_in(folder: Path, patience: float = 60) -> list[str]:
+    """Processes that still work in a folder after a while, in which Ray's, of low priority, may notice the end."""
     deadline = time.monotonic() + patience
     while found := [entry.name for entry in Path("/proc").glob("[0-9]*") if _works_in(entry, folder)]:
         if time.monotonic() > deadline:
