@@ -28,7 +28,10 @@ def main() -> None:
         document = merge_evidence([read_evidence(file) for file in parts])
         draw_systems(FOLDER / f"{name}.png", finished_runs(document))
         blocks = texts.setdefault(LAMBDA_PAGE if document["table"] == "lambda" else PAGE, {})
-        blocks[name] = f"{markdown(systems(document))}\n\n![{document['title']}](results/{name}.png)"
+        title = document["title"]
+        if document["table"] == "lambda":
+            title = title.removesuffix(", on CIFAR-10")  # it was run on digits
+        blocks[name] = f"{markdown(systems(document))}\n\n![{title}](results/{name}.png)"
         if document["table"] == "lambda":
             draw_weights(FOLDER / f"{name}-scores.png", finished_runs(document))
     for page, blocks in texts.items():
