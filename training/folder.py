@@ -74,9 +74,9 @@ class RunFolder:
         if not self.result.exists():
             return None
         result = read_json(self.result)
-        if not isinstance(result, dict) or not {"last", "oracle"} <= result.keys():
+        if not isinstance(result, dict):
             raise UserError(
-                f"{self.result} is damaged: it holds no run's result. Restore the file, or remove it to start over."
+                f"{self.result} is damaged: it holds no JSON object. Restore the file, or remove it to start over."
             )
         return result
 
