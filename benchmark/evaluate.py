@@ -106,3 +106,10 @@ def _agreement(manifest: Manifest, choice: Choice, fitted: Mapping[str, Any], fe
         else:
             found[name] = task_scores(fitted, {task: ("continuous", labels)})[task]["ccc"]
     return found
+
+
+def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
+    """The first task's headline figure: its name (`accuracy` or `ccc`) and value."""
+    first = next(iter(scores.values()))
+    name = "accuracy" if "accuracy" in first else "ccc"
+    return name, first[name]

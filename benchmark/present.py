@@ -12,7 +12,8 @@ from ..core.config import to_dict
 from ..core.terminal import Bars, console
 from ..manifest import LabelSet, Manifest
 from .bench import comparison_folder
-from .run import Plan, main_score
+from .evaluate import main_score
+from .run import Plan
 from .summary import Summary, summarise
 
 

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.terminal import Bars, console
+from .evaluate import main_score
 from .evidence import HEADINGS, System, cells
 from .present import duration
-from .run import main_score
 from .search import Trial, ranked
 from .tables import TableRun
 

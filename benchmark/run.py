@@ -37,7 +37,7 @@ from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
 from ..training.trained import Learned
 from .choose import Choice, choose, refuse_missing, vote
-from .evaluate import agreement_subset, evaluate, final_details
+from .evaluate import agreement_subset, evaluate, final_details, main_score
 from .loggers import DEFAULT_LOGGERS, Loggers, check_loggers
 from .predictions import write_predictions
 from .settings import RunConfig, RunSettings, resolve
@@ -332,13 +332,6 @@ def _build(plan: Plan, samples: int, device: torch.device) -> Method:
                 if isinstance(trunk, Trunk):
                     load_trunk(trunk, plan.init)
     return method
-
-
-def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
-    """The first task's headline figure: its name (`accuracy` or `ccc`) and value."""
-    first = next(iter(scores.values()))
-    name = "accuracy" if "accuracy" in first else "ccc"
-    return name, first[name]
 
 
 def _result(plan: Plan, rows: list[dict[str, Any]], details: dict[str, Any], train: int, test: int) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from ..manifest import Manifest
 from ..models.methods import METHODS
 from .bench import plan_bench
 from .choose import choose
+from .evaluate import main_score
 from .grid import Heed, Outcome, run_grid
 from .holdout import HOLDOUT, make_holdout
 from .protocols import protocol_labels
-from .run import Plan, main_score
+from .run import Plan
 from .settings import refuse_empty
 from .tables import Row, TableRun
 

@@ -12,9 +12,9 @@ from ..core.errors import UserError
 from ..core.files import locked, read_json, write_json
 from ..manifest import Manifest
 from .bench import check_request, plan_bench, runs_folder
+from .evaluate import main_score
 from .evidence import gather, store
 from .grid import Heed, Outcome, Runner, run_grid
-from .run import main_score
 from .settings import refuse_empty, usable_options
 from .tables import Row, TableRun
 

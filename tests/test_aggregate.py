@@ -338,7 +338,6 @@ SMALL: dict[str, Column] = {
         ("majority", {"task": "va"}, "'va' is continuous"),
         ("majority", {}, "'class_empty'.*no label at all"),
         ("majority", {"labels": ["class_a", "class_b"], "name": "clean"}, "'class_clean' already"),
-        ("majority", {"labels": ["class_a", "class_b"], "name": "a/b"}, "name"),
         ("majority", {"labels": ["class_a", "class_b"], "probs": "class_a"}, "takes no probabilities"),
         ("crowdlab", {"labels": ["class_a", "class_b"]}, "--probs SET.*has none"),
         ("crowdlab", {"labels": ["class_a", "class_b"], "probs": "class_clean"}, "'class_clean' has no probabilities"),

@@ -66,9 +66,7 @@ def test_every_command_has_a_help_text_with_an_example(command: str) -> None:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 
 
-def test_the_two_commands_of_the_issue_work_on_data_in_the_environment(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_two_commands_work_on_data_in_the_environment(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_python(here / "elsewhere" / "cifar10", tiny_cifar(per_batch=20, test=20))
     monkeypatch.setenv("NOISYFER_DATA", str(here / "elsewhere"))
     made = noisyfer("make-cifar", "--rates", "0.2,0.3,0.4")
@@ -263,7 +261,7 @@ def test_an_output_below_a_file_is_a_sentence(digits_manifest: Path, here: Path)
 @pytest.mark.parametrize(
     "words",
     [
-        ("aggregate", "m.parquet", "--method", "majority", "--out", "{}"),
+        ("aggregate", "m.parquet", "--method", "majority", "--name", "voted", "--out", "{}"),
         ("report", "{}"),
         ("export", "--run", "{}", "--format", "onnx"),
         ("bench", "--method", "vgg-all", "--manifest", "m.parquet", "--data", "{}"),

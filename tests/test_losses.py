@@ -80,7 +80,7 @@ def test_cross_entropy_by_hand() -> None:
 
 
 def test_cross_entropy_at_which_matching_one_hot_labels_settles() -> None:
-    # the issue: raw outputs that equal the one-hot labels have ln(1 + 9/e) for ten classes
+    # raw outputs that equal the one-hot labels have ln(1 + 9/e) for ten classes
     loss = cross_entropy(torch.eye(10), torch.arange(10), torch.ones(10, dtype=torch.bool))
     assert loss.item() == pytest.approx(math.log(1 + 9 / math.e))
     assert loss.item() == pytest.approx(1.46, abs=0.005)

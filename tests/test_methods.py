@@ -16,7 +16,7 @@ from torch import Tensor
 pytestmark = pytest.mark.usefixtures("seeded")
 
 
-def test_the_four_methods_of_the_issue_are_registered() -> None:
+def test_the_first_four_methods_are_registered() -> None:
     assert {"vgg-clean", "vgg-majority", "vgg-all", "proposed"} <= set(METHODS)
     assert METHODS["vgg-clean"].uses.labels == "truth"
     assert METHODS["vgg-majority"].uses.labels == "majority"

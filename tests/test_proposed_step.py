@@ -42,7 +42,7 @@ def watch(method: Proposed, monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 class LiteralGame:
-    """`proposed` as the issue words it: separate calls of D for the encoder's and the decoder's side, nothing shared.
+    """`proposed` to the letter: separate calls of D for the encoder's and the decoder's side, nothing shared.
 
     The package passes both sides through D as one batch of 2B, so its u and v advance once for each *pair* of calls;
     here power iteration is therefore a step of its own, taken once before each pair.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from ...core.web import Cell, Column, Content, facts, folded, joined, note, number_cell, table
+from ..evaluate import main_score
 from ..evidence import HEADINGS, cells, spread
-from ..run import main_score
 from .find import Found, FoundRun
 from .group import Group
 from .repeat import repeat_command
