@@ -256,9 +256,13 @@ class Manifest:
         Raises:
             UserError: the first thing that is wrong.
         """
-        for samples in self._tables(REQUIRED):
-            self._check_samples(samples)
-        repeated = repeats(lambda: (part for table in self._tables(["id"]) for part in table.column(0).chunks))
+
+        def checked_ids() -> Iterator[pa.Array]:
+            for samples in self._tables(REQUIRED):
+                self._check_samples(samples)
+                yield from samples["id"].chunks
+
+        repeated = repeats(checked_ids)
         if repeated:
             raise ManifestError(f"{self.path}: {repeated} ids occur more than once; every sample needs its own.")
         for name, label_set in self.header.label_sets.items():

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..core.streams import rng
-from ..training.data import load_split
 from ..training.pictures import literal, new_figure, save_figure
 from .answers import Answers
+from .run import load_images
 from .tables import TableRun
 
 SUCCESSES, FAILURES, COLUMNS = 10, 5, 5
@@ -45,16 +45,7 @@ def draw_examples(path: Path, runs: Sequence[TableRun], answers: Answers) -> Non
     """
     last, truth, said = runs[-1].plan, answers.truth, answers.said
     successes, failures = choose_examples(said, truth)
-    settings = last.config.settings
-    test = load_split(
-        last.manifest,
-        settings.test_split,
-        [],
-        size=settings.image_size,
-        limit=settings.test_images,
-        labelled_by=settings.labelled_by,
-        root=last.root,
-    )
+    test = load_images(last, last.config.settings.test_split, [])
     classes = literal(last.manifest.header.tasks[answers.task].classes)
     rows = -(-len(successes) // COLUMNS) + -(-len(failures) // COLUMNS)
     figure = new_figure(2.3 * COLUMNS, (1.9 + 0.16 * len(said)) * rows + 0.6)

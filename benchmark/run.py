@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,34 +286,33 @@ def _finish(
     return dict(finite(result))
 
 
+def load_images(plan: Plan, split: str, label_sets: Sequence[str], watcher: Watcher | None = None) -> SplitData:
+    """The images of a split that a run trains on or is scored on, with these labels."""
+    settings = plan.config.settings
+    return load_split(
+        plan.manifest,
+        split,
+        label_sets,
+        size=settings.image_size,
+        limit=settings.train_images if split == "train" else settings.test_images,
+        labelled_by=settings.labelled_by,
+        root=plan.root,
+        progress=None if watcher is None else partial(watcher.decoding, split),
+    )
+
+
 def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
     settings, choice, manifest = plan.config.settings, plan.choice, plan.manifest
     wanted = list(dict.fromkeys([*choice.labels, *(spec.name for spec in choice.specs), *choice.truth.values()]))
     stored = [name for name in wanted if name != choice.voted]
 
-    def load(split: str, names: Sequence[str], limit: int) -> SplitData:
-        def progress(done: int, total: int) -> None:
-            if watcher is not None:
-                watcher.decoding(split, done, total)
-
-        return load_split(
-            manifest,
-            split,
-            names,
-            size=settings.image_size,
-            limit=limit,
-            labelled_by=settings.labelled_by,
-            root=plan.root,
-            progress=progress,
-        )
-
-    train = load("train", stored, settings.train_images)
+    train = load_images(plan, "train", stored, watcher)
     labels = dict(train.labels)
     if choice.voted is not None:
         labels[choice.voted] = vote([labels[name] for name in choice.labels], choice.specs[0].width, plan.config.seed)
     refuse_missing(manifest, plan.config.method, labels, [spec.name for spec in choice.specs])
     split = settings.test_split
-    test = load(split, list(choice.truth.values()), settings.test_images)
+    test = load_images(plan, split, list(choice.truth.values()), watcher)
     for name in choice.truth.values():
         if not test.labels[name].present.any():
             raise UserError(

@@ -68,7 +68,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "start_epoch": 0,
         "pretrain_epochs": 1,
     },
-    # two cores, 10 to 40 minutes; docs/results.md has what decided it. No augmentation: with it nothing overfits.
+    # two cores, 5 to 40 minutes; docs/results.md has what decided it. No augmentation: with it nothing overfits.
     "small": {
         "epochs": 25,
         "batch_size": 64,

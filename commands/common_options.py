@@ -14,11 +14,6 @@ from .config_file import read_config
 
 def with_common_options(command: click.Command) -> click.Command:
     """The same command, which now has the options of all; `--preset` of bench also from NOISYFER_BENCH_PRESET."""
-    for option in command.params:
-        if isinstance(option, click.Option):
-            # click by itself goes by the parameter's name, which is `methods` for --method
-            name = max(option.opts, key=len).removeprefix("--")
-            option.envvar = f"NOISYFER_{command.name}_{name}".replace("-", "_").upper()
     command.params += [
         click.Option(
             ["--config"],
@@ -45,6 +40,11 @@ def with_common_options(command: click.Command) -> click.Command:
             help="With an error, also print where in the program it came from.",
         ),
     ]
+    for option in command.params:
+        if isinstance(option, click.Option):
+            # click by itself goes by the parameter's name, which is `methods` for --method
+            name = max(option.opts, key=len).removeprefix("--")
+            option.envvar = f"NOISYFER_{command.name}_{name}".replace("-", "_").upper()
     return command
 
 

@@ -50,9 +50,8 @@ def command(
 ) -> None:
     """Add other people's labels to a manifest, as new label sets.
 
-    Rows are joined to samples by id or file name, by position only where asked and for CIFAR-N, which is
-    verified. What finds no sample is counted and
-    named. The manifest is written anew; the old one stays.
+    Rows are joined to samples by id or file name, by position only where asked and for CIFAR-N, which is verified.
+    What finds no sample is counted and named. The manifest is written anew; the old one stays.
 
     \b
     Examples:

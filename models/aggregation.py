@@ -54,9 +54,11 @@ def dawid_skene(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int,
         classes: K.
         iterations: at most so many; 0 leaves the shares of votes.
     """
+    labels, masks = [each.cpu() for each in labels], [each.cpu() for each in masks]
     firsts, pattern, counts = _patterns(labels, masks, classes)
-    some = [(given.cpu()[firsts], mask.cpu()[firsts]) for given, mask in zip(labels, masks, strict=True)]
-    votes = torch.stack([_indicators(*given, classes) for given in some])
+    votes = torch.stack(
+        [_indicators(said[firsts], mask[firsts], classes) for said, mask in zip(labels, masks, strict=True)]
+    )
     count = votes.sum(dim=(0, 2))
     present = count > 0
     given, weights = votes[:, present], counts[present]
@@ -91,7 +93,7 @@ def _patterns(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int) -
         return every, every, torch.ones(len(every), dtype=torch.float64)
     code = torch.zeros(len(labels[0]), dtype=torch.int64)
     for given, mask in zip(labels, masks, strict=True):
-        code = code * (classes + 1) + torch.where(mask.cpu(), given.cpu() + 1, 0)
+        code = code * (classes + 1) + torch.where(mask, given + 1, 0)
     _, pattern, counts = code.unique(return_inverse=True, return_counts=True)
     firsts = torch.empty(len(counts), dtype=torch.int64).scatter_(0, pattern, torch.arange(len(code)))
     return firsts, pattern, counts.double()
@@ -113,8 +115,8 @@ def posterior_of(model: Consensus, labels: Sequence[Tensor], masks: Sequence[Ten
 
 def _indicators(labels: Tensor, mask: Tensor, classes: int) -> Tensor:
     """N×K, 1 at each sample's label; a row of zeros where it is missing."""
-    hot = torch.nn.functional.one_hot(labels.cpu(), classes)
-    return (hot * mask.cpu()[:, None]).double()
+    hot = torch.nn.functional.one_hot(labels, classes)
+    return (hot * mask[:, None]).double()
 
 
 def _estimates(votes: Tensor, posterior: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

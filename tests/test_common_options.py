@@ -82,6 +82,7 @@ def test_an_option_is_read_from_the_environment(here: Path) -> None:
     # by the option's name, not by what the program calls it
     asked = {"NOISYFER_BENCH_METHOD": "scee", "NOISYFER_BENCH_SEED": "1"}
     assert "no method named 'scee'" in noisyfer("bench", env=asked).stderr
+    assert noisyfer("show", "gone.parquet", env={"NOISYFER_SHOW_VERBOSE": "1"}).stderr.count("Traceback") == 1
     # the environment goes before a file, what is typed before both
     asked = {"NOISYFER_BENCH_METHOD": "eelr"}
     words = ("bench", "--config", config("method = 'gcee'"))

@@ -27,13 +27,12 @@ def main() -> None:
     for name, parts in groupby(files, key=lambda file: file.name.split(".")[0]):
         document = merge_evidence([read_evidence(file) for file in parts])
         draw_systems(FOLDER / f"{name}.png", finished_runs(document))
-        blocks = texts.setdefault(LAMBDA_PAGE if document["table"] == "lambda" else PAGE, {})
-        title = document["title"]
+        page, title = PAGE, document["title"]
         if document["table"] == "lambda":
-            title = title.removesuffix(", on CIFAR-10")  # it was run on digits
-        blocks[name] = f"{markdown(systems(document))}\n\n![{title}](results/{name}.png)"
-        if document["table"] == "lambda":
+            page, title = LAMBDA_PAGE, title.removesuffix(", on CIFAR-10")  # it was run on digits
             draw_weights(FOLDER / f"{name}-scores.png", finished_runs(document))
+        block = f"{markdown(systems(document))}\n\n![{title}](results/{name}.png)"
+        texts.setdefault(page, {})[name] = block
     for page, blocks in texts.items():
         fill_page(page, blocks)
         click.echo(f"{page.name}: {', '.join(blocks)}")
