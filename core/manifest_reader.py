@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import first_line, unknown_name
+from .header_digest import is_as_written
 from .parquet_bounds import too_large
 from .schema import METADATA_KEY, REQUIRED, Header, ManifestError, check_columns
 
@@ -60,6 +61,8 @@ def read_header(file: Path) -> Header:
         raise ManifestError(
             f"{file} is a Parquet file but no noisyfer manifest: it has no '{METADATA_KEY.decode()}' metadata."
         )
+    if not is_as_written(metadata):
+        raise ManifestError(f"{file} is damaged: its metadata is not what was written. Write the manifest anew.")
     try:
         header = Header.from_json(metadata[METADATA_KEY])
         check_columns(header, schema)

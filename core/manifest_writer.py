@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from .errors import UserError, first_line
 from .files import refuse_second_writer, refuse_undecodable, whole_file, whole_folder, write_failure
+from .header_digest import with_digest
 from .schema import METADATA_KEY, Header, ManifestError, arrow_schema
 
 SHARD_ROWS = 1_000_000
@@ -56,7 +57,7 @@ def manifest_writer(
         refuse_second_writer(path)
     except OSError as error:  # such as a name too long for the file system
         raise write_failure(path, error) from error
-    shards = _Shards(path, _with_fields(arrow_schema(header), extra), shard_rows if folder else None)
+    shards = _Shards(path, _with_fields(with_digest(arrow_schema(header)), extra), shard_rows if folder else None)
     with whole_folder(path) if folder else whole_file(path) as target:
         shards.target = target
         try:

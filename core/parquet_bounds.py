@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,16 +30,23 @@ def too_large(file: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> st
         file: the file.
         parquet: the same, open.
         columns: names of columns that are to be read.
+
+    Raises:
+        pa.ArrowException, OSError: the footer is damaged where it speaks of them.
     """
     size = file.stat().st_size
+    check_column_chunks(parquet, size, columns)
+    paths = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
+    read = [
+        (place, path)
+        for place, path in enumerate(paths)
+        if path in columns or path.startswith(tuple(f"{column}." for column in columns))
+    ]
     values: Counter[str] = Counter()
     for group in range(parquet.metadata.num_row_groups):
         row_group = parquet.metadata.row_group(group)
-        for place in range(row_group.num_columns):
+        for place, name in read:
             chunk = row_group.column(place)
-            name = chunk.path_in_schema
-            if name not in columns and not name.startswith(tuple(f"{column}." for column in columns)):
-                continue
             values[name] += chunk.num_values
             if values[name] > VALUES_A_BYTE * size + SOME_VALUES:
                 return f"it claims {values[name]:,} values or more in the column {name!r} and has {size:,} bytes"
@@ -53,6 +62,55 @@ def too_large(file: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> st
                         f"{MAX_TEXT_BYTES:,} are allowed"
                     )
     return None
+
+
+def check_column_chunks(parquet: pq.ParquetFile, size: int, columns: Sequence[str]) -> None:
+    """Raise what is wrong with what a footer says of some columns, in any row group.
+
+    `RowGroupMetaData.column`, asked about a damaged one, ends the whole process: pyarrow does not catch what C++ throws
+    there. A reader with buffers looks at all of them before it reads the first page, and raises; here it gets none.
+
+    Args:
+        parquet: an open file.
+        size: its bytes.
+        columns: names.
+
+    Raises:
+        pa.ArrowException, OSError: a part is damaged.
+    """
+    with (
+        pq.ParquetFile(_WithoutPages(size), metadata=parquet.metadata, pre_buffer=True) as reader,
+        suppress(_PageError),
+    ):
+        next(reader.iter_batches(batch_size=1, columns=list(columns)), None)
+
+
+class _PageError(Exception):
+    """A page was to be read."""
+
+
+class _WithoutPages(io.RawIOBase):
+    """A file of some size that nothing can be read from."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        raise _PageError
 
 
 def _text_bytes(file: Path, group: int, name: str, rows: int, encoded: int) -> int:

@@ -149,9 +149,7 @@ class PictureColumn:
         import pyarrow as pa
 
         about = self._parquet.metadata.row_group(group)
-        sizes = [about.column(index) for index in range(about.num_columns)]
-        size = sum(each.total_uncompressed_size for each in sizes if each.path_in_schema == self._column)
-        length = int(max(1, min(MAX_PART_ROWS, PART_BYTES // max(1, size // max(1, about.num_rows)))))
+        length = int(max(1, min(MAX_PART_ROWS, PART_BYTES // max(1, about.total_byte_size // max(1, about.num_rows)))))
         for batch in self._parquet.iter_batches(batch_size=length, row_groups=[group], columns=[self._column]):
             column = batch.column(0)
             yield column.field("bytes") if pa.types.is_struct(column.type) else column

@@ -170,6 +170,30 @@ def test_a_file_with_a_changed_byte_is_as_it_was_or_a_sentence(path: Path, tmp_p
     assert set(found) <= {"same", "changed", "noticed"}
 
 
+def replaced(before: bytes, after: bytes, path: Path) -> None:
+    data = write_manifest(path, HEADER, [rows(5)]).path.read_bytes()
+    assert before in data
+    path.write_bytes(data.replace(before, after, 1))
+
+
+def test_a_changed_word_of_the_metadata_is_a_sentence(path: Path) -> None:
+    replaced(b'"faces": false', b'"fACes": false', path)  # valid, and read as a manifest that says nothing of faces
+    assert "its metadata is not what was written" in sentence(path, lambda: Manifest.open(path))
+
+
+def test_a_manifest_without_a_digest_of_its_metadata_is_read(path: Path) -> None:
+    replaced(b"noisyfer_sha256", b"another_program", path)
+    assert Manifest.open(path).read().num_rows == 5
+
+
+@pytest.mark.parametrize("column", ["class_clean", "valence_net"])
+def test_a_damaged_description_of_a_column_does_not_end_the_process(column: str, path: Path) -> None:
+    """Whether it is optional, before its name in Thrift's compact protocol, is neither yes nor no."""
+    name = bytes([0x18, len(column)]) + column.encode()
+    replaced(b"\x25\x02" + name, b"\x25\x7d" + name, path)
+    sentence(path, lambda: Manifest.open(path).read())
+
+
 def test_a_manifest_that_is_damaged_or_gone_after_it_was_opened_is_a_sentence(manifest: Manifest) -> None:
     manifest.path.write_bytes(manifest.path.read_bytes()[:200])
     actions = (lambda: manifest.rows, manifest.read, manifest.validate, lambda: manifest.labels("va_net"))
