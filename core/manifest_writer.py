@@ -95,7 +95,7 @@ def _refuse_other_file(path: Path) -> None:
     if not other:
         try:
             other = METADATA_KEY not in (pq.read_metadata(path).metadata or {})
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError, ValueError):
             other = False  # a damaged Parquet file: writing it anew is the remedy
     if other:
         raise UserError(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from harness import contents
 from noisyfer.core.errors import UserError
 from noisyfer.core.store import DiskStore
+from noisyfer.images import parquet
 from noisyfer.manifest import Manifest
 from noisyfer.relabel.shards import ShardFolder, Sidecar
 from noisyfer.training.folder import RunFolder
@@ -192,3 +196,29 @@ def test_a_damaged_manifest_is_a_sentence_or_has_the_rows_it_had(inputs: Path, t
 
     ways = each_damage(file, judge, 1 if full else 40)
     print(f"{ways - len(used)} of {ways} damages refused")
+
+
+def test_a_damaged_parquet_file_of_a_dataset_is_a_sentence_or_is_read(tmp_path: Path, full: bool) -> None:
+    """Datasets' own files carry no sums: a picture may have changed, but nothing else than a sentence is told."""
+    file = tmp_path / "data.parquet"
+    names = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    column = pa.array([{"bytes": bytes(range(row, row + 20)), "path": None} for row in range(8)])
+    table = pa.table({"image": column, "label": [0, 1] * 4})
+    pq.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps(names)}), file, row_group_size=4, compression="none"
+    )
+    read: list[str] = []
+
+    def judge(what: str) -> None:
+        try:
+            parquet.class_names(file, str(file))
+            parquet.read_labels(file, str(file))
+            with closing(parquet.PictureColumn(file, str(file), file.name)) as pictures:
+                pictures.fetch(range(8))
+        except UserError as error:
+            assert str(file) in str(error), what
+            return
+        read.append(what)
+
+    ways = each_damage(file, judge, 1 if full else 7)
+    print(f"{ways - len(read)} of {ways} damages refused")

@@ -99,6 +99,8 @@ class PictureColumn:
         self._column = _picture_column(self._parquet.schema_arrow, where)
         metadata = self._parquet.metadata
         lengths = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        if any(length < 0 for length in lengths):
+            raise _damaged(where, ValueError("a row group has fewer than no rows"))
         self._starts = np.cumsum([0, *lengths])
         self._group = -1
         self._parts: Iterator[Any] = iter(())
@@ -129,7 +131,7 @@ class PictureColumn:
                 picture = self._picture(row)
                 missing = UnreadableImage(f"{self.file}#{row}", "its row holds no picture")
                 found.append(missing if picture is None else picture)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise _damaged(self._where, error) from error
         return found
 
@@ -140,7 +142,10 @@ class PictureColumn:
             self._group, self._first = group, int(self._starts[group])
             self._end = self._first
         while row >= self._end:
-            self._part = next(self._parts)
+            part = next(self._parts, None)
+            if part is None:
+                raise ValueError(f"row {row} is missing")
+            self._part = part
             self._first, self._end = self._end, self._end + len(self._part)
         picture: bytes | None = self._part[row - self._first].as_py()
         return picture
@@ -193,7 +198,7 @@ def _opened(source: Path | bytes, where: str) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(opened, buffer_size=READ_BYTES, page_checksum_verification=True) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(where, error) from error
 
 

@@ -207,7 +207,7 @@ class HubParquet(Source):
         try:
             with pq.ParquetFile(self.root / path) as file:
                 yield file
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(
                 f"{self.root / path} is no Parquet file, or a truncated or damaged one ({first_line(error)[:200]}). "
                 "Download it again."
