@@ -71,11 +71,11 @@ def _sets_table(manifest: Manifest, summary: Summary) -> Table:
 
 
 def _provenance(label_set: LabelSet) -> str:
-    """The short facts of a provenance: no matrices, no definitions."""
+    """The short facts of a provenance: no matrices, no definitions, nothing empty."""
     skipped = ("transition_matrix", "definition", "stream")
     facts = []
     for key, value in label_set.provenance.items():
-        if key in skipped or value is None:
+        if key in skipped or value in (None, "", [], {}):
             continue
         text = ", ".join(map(str, value)) if isinstance(value, list) else _number(value, 4)
         facts.append(f"{key.replace('_', ' ')}: {text}")

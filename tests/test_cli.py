@@ -148,6 +148,17 @@ def test_label_names_from_a_manifest_are_shown_as_text_not_as_markup(digits_mani
     assert "[red]0[/]" in noisyfer("show", tmp_path / "m.parquet").output
 
 
+def test_what_a_provenance_says_nothing_of_is_not_shown(digits_manifest: Path, tmp_path: Path) -> None:
+    table = pq.read_table(digits_manifest)
+    metadata = table.schema.metadata[b"noisyfer"].replace(b'"rate": 0.2', b'"rate": 0.2, "remarks": "", "figures": {}')
+    pq.write_table(table.replace_schema_metadata({b"noisyfer": metadata}), tmp_path / "m.parquet")
+    shown = noisyfer("show", tmp_path / "m.parquet").output
+    assert Manifest.open(tmp_path / "m.parquet").header.label_sets["class_flip20"].provenance["remarks"] == ""
+    assert "rate: 0.2" in shown
+    assert "remarks" not in shown
+    assert "figures" not in shown
+
+
 def matrix(*rows: str) -> Callable[[Path], None]:
     return lambda folder: (folder / "m.csv").write_text("\n".join(rows) + "\n") and None
 
