@@ -89,6 +89,13 @@ def test_first_weights_by_inputs_keep_the_differences_of_images() -> None:
     assert all((layer.bias == 0).all() for layer in trunk.modules() if isinstance(layer, nn.Linear))
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_dropout_is_that_of_the_options(dropout: float) -> None:
+    network = build("vgg-all", CLASSES, dropout=dropout).networks["classifier"].train()
+    shares = [1 - (network.trunk.hidden[layer](torch.ones(200, 50)) > 0).float().mean().item() for layer in (2, 5)]
+    assert shares == pytest.approx([dropout, dropout], abs=0.02)
+
+
 def test_what_cannot_work_is_said_before_anything_is_loaded(digits_manifest: Path, tmp_path: Path) -> None:
     for changes, method, told in (
         ({"arch": "resnet81"}, "vgg-all", "no architecture named 'resnet81'. Did you mean 'resnet18'"),

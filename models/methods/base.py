@@ -114,6 +114,7 @@ class TrainingConfig:
     arch: str = option(VGG, "the encoder: vgg (the paper's), or a model of timm such as resnet18")
     width: float = option(1.0, "multiplier of every channel count of vgg; 1 is the paper's network", above=0, high=8)
     hidden: int = option(512, "units of vgg's two hidden linear layers", low=1)
+    dropout: float = option(0.5, "share of those units that a training step leaves out", low=0, high=0.99)
     initial: Literal["outputs", "inputs"] = option(
         "outputs",
         "how vgg's first weights are drawn: convolutions by their outputs, as the authors do, or all by their inputs",
@@ -261,6 +262,7 @@ def configured_trunk(config: TrainingConfig, image_size: int) -> Trunk:
         image_size,
         width=config.width,
         hidden=config.hidden,
+        dropout=config.dropout,
         by_inputs=config.initial == "inputs",
         small_stem=config.stem == "small",
     )

@@ -24,7 +24,8 @@ ASPECTS = (0.3, 10 / 3)
 class EACConfig(ClassifierConfig):
     """Options of Erasing Attention Consistency; defaults are the authors'."""
 
-    hidden: int = 512  # no option here: vgg's hidden layers come after the maps
+    hidden: int = 512  # no options here: vgg's hidden layers come after the maps
+    dropout: float = 0.5
     consistency: float = option(5.0, "λ, weight of the attention maps' consistency", low=0)
     erase_share: float = option(0.5, "share of the images in which a rectangle is erased", low=0, high=1)
     erase_area: float = option(

@@ -59,7 +59,14 @@ class TimmTrunk(Trunk):
 
 
 def build_trunk(
-    name: str, size: int, *, width: float, hidden: int, by_inputs: bool = False, small_stem: bool = False
+    name: str,
+    size: int,
+    *,
+    width: float,
+    hidden: int,
+    dropout: float = 0.5,
+    by_inputs: bool = False,
+    small_stem: bool = False,
 ) -> Trunk:
     """A trunk with fresh weights from torch's generator.
 
@@ -68,6 +75,7 @@ def build_trunk(
         size: S, pixels.
         width: multiplier of the channel counts (`vgg` only).
         hidden: units of the two hidden layers (`vgg` only).
+        dropout: share of their units that a training step leaves out (`vgg` only).
         by_inputs: see `VGGTrunk` (`vgg` only).
         small_stem: see `TimmTrunk` (models of timm only).
 
@@ -75,7 +83,7 @@ def build_trunk(
         UserError: an unknown name, or a model that cannot be had like this.
     """
     if name == VGG:
-        return VGGTrunk(size, width, hidden, by_inputs=by_inputs)
+        return VGGTrunk(size, width, hidden, dropout=dropout, by_inputs=by_inputs)
     return TimmTrunk(name, size, small_stem=small_stem)
 
 

@@ -37,17 +37,20 @@ class Trunk(nn.Module, ABC):
 
 
 class VGGTrunk(Trunk):
-    """VGG-16's thirteen 3×3 convolutions and two hidden linear layers with dropout 0.5; no batch norm.
+    """VGG-16's thirteen 3×3 convolutions and two hidden linear layers with dropout; no batch norm.
 
     Args:
         image_size: S, one of 32, 64, 128 pixels.
         width: multiplier of every convolution's channel count; 1 is the paper's.
         hidden: F, the units of the two hidden layers (paper: 512 for CIFAR-10, 500 for faces).
+        dropout: share of the units of each that a training step leaves out; 0.5 is the paper's.
         by_inputs: draw all weights by their inputs (He et al. 2015), instead of the convolutions by their outputs, as
             the authors do, and the linear layers as torch does.
     """
 
-    def __init__(self, image_size: int, width: float = 1.0, hidden: int = 512, *, by_inputs: bool = False) -> None:
+    def __init__(
+        self, image_size: int, width: float = 1.0, hidden: int = 512, *, dropout: float = 0.5, by_inputs: bool = False
+    ) -> None:
         super().__init__()
         check_image_size(image_size)
         layers: list[nn.Module] = []
@@ -63,10 +66,10 @@ class VGGTrunk(Trunk):
         self.hidden = nn.Sequential(
             nn.Linear(flat, self.features),
             nn.ReLU(),
-            Dropout(0.5),
+            Dropout(dropout),
             nn.Linear(self.features, self.features),
             nn.ReLU(),
-            Dropout(0.5),
+            Dropout(dropout),
         )
         if by_inputs:
             scale_by_inputs(self)
