@@ -272,12 +272,10 @@ class Manifest:
                     check_probs(f"{self.path}: label set '{name}'", self.header.tasks[label_set.task], batch.column(0))
 
     def _check_samples(self, samples: pa.Table) -> None:
-        """Refuse null or malformed text, unknown splits and image references that could leave the dataset's root."""
-        with reading(self.path):
-            samples.validate(full=True)
+        """Refuse unknown splits and image references that could leave the dataset's root."""
         for split in pc.unique(samples["split"].cast(pa.string())).to_pylist():
             if split not in SPLITS:
-                raise ManifestError(f"{self.path}: there is a split '{split}'; {', '.join(SPLITS)} were expected.")
+                raise ManifestError(f"{self.path}: there is a split {split!r:.60}; {', '.join(SPLITS)} were expected.")
         unsafe = samples.filter(pc.match_substring_regex(samples["image"], _UNSAFE_IMAGE))
         if len(unsafe):
             raise ManifestError(

@@ -91,6 +91,7 @@ def file_batches(file: Path, columns: Sequence[str], batch_rows: int) -> Iterato
         missing = parquet.metadata.num_rows
         for batch in parquet.iter_batches(batch_size=batch_rows, columns=list(columns)):
             missing -= batch.num_rows
+            batch.validate(full=True)  # Parquet does not look whether a text is one
             for name in REQUIRED:
                 if name in columns and batch.column(name).null_count:
                     raise ManifestError(f"{file}: column '{name}' has missing values; none was expected.")

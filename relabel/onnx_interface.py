@@ -62,17 +62,21 @@ def read_interface(session: Any, file: Path) -> Interface:
     """The interface of a session.
 
     Raises:
-        UserError: it does not take one batch of images.
+        UserError: it does not take one batch of images, or is damaged.
     """
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].type not in KINDS or len(inputs[0].shape or ()) != 4:
-        found = "; ".join(f"{each.name}: {each.type} {shape_text(each.shape)}" for each in inputs) or "none"
+    try:
+        inputs = [(each.name, each.type, each.shape or ()) for each in session.get_inputs()]
+        outputs = {each.name: tuple(each.shape or ()) for each in session.get_outputs()}
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is damaged: a name in it is no text (UTF-8). Export it anew.") from error
+    if len(inputs) != 1 or inputs[0][1] not in KINDS or len(inputs[0][2]) != 4:
+        found = "; ".join(f"{name}: {kind} {shape_text(shape)}" for name, kind, shape in inputs) or "none"
         raise UserError(
             f"{file} has the inputs {found}. One input was expected, of floats, with four dimensions: images, "
             "channels, height, width (or channels last)."
         )
-    outputs = {each.name: tuple(each.shape or ()) for each in session.get_outputs()}
-    return Interface(inputs[0].name, inputs[0].type, tuple(inputs[0].shape), outputs)
+    name, kind, shape = inputs[0]
+    return Interface(name, kind, tuple(shape), outputs)
 
 
 def template(interface: Interface) -> dict[str, Any]:

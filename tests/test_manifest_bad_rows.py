@@ -41,6 +41,7 @@ INVALID = {
         with_column("split", pa.array(["train", "dev"])),
         "a split 'dev'; train, val, test were expected",
     ),
+    "a split of two lines": (with_column("split", pa.array(["train", "a\nb"])), "a split 'a\\nb'; train, val, test"),
     "label too large": (with_column("class_net", pa.array([0, 3, 5], pa.int16())), "2 labels out of range, such as 3"),
     "label negative": (with_column("class_clean", pa.array([0, -1], pa.int16())), "1 labels out of range, such as -1"),
     "valence NaN": (with_column("valence_net", pa.array([0, np.nan, 0, 0], pa.float32())), "such as [nan, -0.25]"),
@@ -84,6 +85,13 @@ def test_rows_that_contradict_the_schema_are_a_sentence_when_they_are_checked(na
     build(path)
     opened = Manifest.open(path)
     assert found in sentence(path, opened.validate)
+
+
+@pytest.mark.parametrize("column", ["id", "detail"])
+def test_a_text_that_is_none_is_a_sentence_when_it_is_read(column: str, path: Path) -> None:
+    with_column(column, pa.array([b"a", b"\xff"]).view(pa.string()))(path)
+    for action in (Manifest.open(path).read, lambda: list(Manifest.open(path).batches([column]))):
+        assert "UTF8" in sentence(path, action)
 
 
 def test_labels_out_of_range_are_a_sentence_when_they_are_read(path: Path) -> None:

@@ -217,6 +217,8 @@ def test_files_that_are_no_network_are_a_sentence(model: Path, tmp_path: Path) -
         assert "no ONNX" in text
         assert "damaged" in text
     assert "There is no file" in refused(tmp_path / "nowhere.onnx")
+    model.write_bytes(whole.replace(b"output", b"\xc0utput"))
+    assert "a name in it is no text" in refused(model)
 
 
 def test_networks_of_another_kind_are_a_sentence(tmp_path: Path) -> None:
