@@ -191,13 +191,14 @@ def _kept_faces(manifest: Manifest, references: list[str | None], size: int) -> 
 
 
 def _cache_key(root: Path, references: Sequence[str], size: int, eyes: Sequence[Eyes | None] | None) -> str:
-    packed = sorted({file for file, row in map(split_reference, references) if row is not None})
+    rows = [split_reference(reference) for reference in references]
+    packed = sorted({file for file, row in rows if row is not None})
     versions = [_version(root)] if root.is_file() else [_version(root / file) for file in packed]
     digest = hashlib.sha256("\n".join([str(root.resolve()), str(size), *filter(None, versions)]).encode())
     digest.update("\n".join(["", *references]).encode())
     if not root.is_file() and not is_url(root):
-        for reference in references:
-            if split_reference(reference)[1] is None:
+        for reference, (_, row) in zip(references, rows, strict=True):
+            if row is None:
                 digest.update(f"\n{_version(root / reference)}".encode())
     if eyes is not None and any(eyes):
         places = [each or (math.nan,) * 4 for each in eyes]
