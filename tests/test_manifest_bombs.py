@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -73,3 +76,22 @@ def test_a_label_set_whose_name_has_a_dot_is_counted_too(path: Path, monkeypatch
     for column, values in (("class_v1.5", 20), ("class_v1.5_probs", 60)):
         told = sentence(dotted.path, lambda column=column: dotted.read([column]))
         assert f"it claims {values} values or more in the column '{column}" in told
+
+
+def test_what_looks_at_a_footer_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Arrow keeps of it would be as large as the metadata, for every file that is opened."""
+    made: list[weakref.ref[Any]] = []
+
+    class Watched(parquet_bounds._WithoutPages):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(parquet_bounds, "_WithoutPages", Watched)
+    assert write_manifest(tmp_path / "m.parquet", HEADER, [rows(5)]).read().num_rows == 5
+    assert made
+    for _ in range(100):
+        if all(each() is None for each in made):
+            return
+        time.sleep(0.05)  # a thread of Arrow's may still hold it
+    pytest.fail("a reader without pages is still held")
