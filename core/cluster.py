@@ -5,16 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import UserError, first_line
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 LOCAL = "local"
+
+ANSWER_SECONDS = 20
+"""How long a head node may take to accept a connection."""
+
+HEALTH_SECONDS = 60
+"""How long it may take to say that it is one."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +92,39 @@ def _start(address: str) -> None:
     # its core would tell this process's stderr what is in its log files as well, and that it was told not to
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
+        _reach(address)
         with _no_stderr():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, **more)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"There is no Ray cluster at {address} that can be used ({first_line(error)}). Start one with 'ray start "
             "--head', give its address with --address HOST:PORT, or leave that out for processes of this machine."
         ) from error
+
+
+def _reach(address: str) -> None:
+    """See whether a head node is at an address of a host and a port.
+
+    Where none is, Ray goes on trying for many minutes, and Ctrl-C does not end it.
+
+    Raises:
+        OSError: nobody answers, or something else than Ray.
+    """
+    parts = urlsplit(f"//{address}")
+    if "://" in address or parts.port is None:
+        return
+    socket.create_connection((parts.hostname or "", parts.port), ANSWER_SECONDS).close()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=HEALTH_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise OSError("what answers there does not say that it is Ray") from error
+    if "AuthenticationError" in found.stderr:
+        raise OSError(
+            "it wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN where ~/.ray/auth_token does not hold it"
+        )
+    if found.returncode:
+        raise OSError(found.stderr.strip().rpartition("\n")[2] or "its health check fails")
 
 
 def _resources() -> Cluster:

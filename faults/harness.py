@@ -73,11 +73,11 @@ def start(where: Path, *arguments: str | Path, first: Callable[[], None] | None 
         return subprocess.Popen(words(*arguments), cwd=where, preexec_fn=first, **{**given, **more})
 
 
-def run(where: Path, *arguments: str | Path, **more: Any) -> Ended:
-    """Run a command in a folder to its end; `more` is for `start`."""
+def run(where: Path, *arguments: str | Path, seconds: float = SECONDS, **more: Any) -> Ended:
+    """Run a command in a folder to its end, for so many seconds at most; `more` is for `start`."""
     process = start(where, *arguments, **more)
     try:
-        code = process.wait(SECONDS)
+        code = process.wait(seconds)
     finally:
         process.kill()
         process.wait()

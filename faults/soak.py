@@ -4,7 +4,7 @@
 
 First many small pictures, some of them broken, are relabelled; then a bench of many short epochs runs. Both are killed
 by `kill -9` again and again and started anew, for half of the minutes each, and then run to their end. One line a
-minute says how far it is; the last line is a JSON object with all figures.
+minute says how far it is; at the end of each a JSON object has its figures.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def benching(work: Path, epochs: int, minutes: float, mean: float, drawn: Any) -
         return f"{sum(rows)} of {epochs} epochs"
 
     took = endure(watched, work, [*words, "cut"], time.monotonic() + 60 * minutes, mean, drawn, done)
-    whole = run(work, *words, "whole")
+    whole = run(work, *words, "whole", seconds=86_400)
     if whole.code or contents(work / "cut") != contents(work / "whole") or leftovers(work):
         raise click.ClickException(f"The run with kills differs from the one without: {whole.told}")
     return {"epochs": epochs, "equal": True, "minutes": round(took, 2), **watched.figures()}
@@ -182,11 +182,8 @@ def main(minutes: float, images: int, broken: float, epochs: int, mean: float, s
             ended = run(where, *line.split())
             if ended.code:
                 raise click.ClickException(ended.told)
-        found = {
-            "relabel": relabelling(where, images, broken, minutes / 2, mean, drawn),
-            "bench": benching(where, epochs, minutes / 2, mean, drawn),
-        }
-        print(json.dumps(found))
+        print(json.dumps({"relabel": relabelling(where, images, broken, minutes / 2, mean, drawn)}), flush=True)
+        print(json.dumps({"bench": benching(where, epochs, minutes / 2, mean, drawn)}))
 
 
 if __name__ == "__main__":

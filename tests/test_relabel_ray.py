@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,18 @@ def test_the_device_is_the_clusters() -> None:
 def test_options_of_the_other_engine_are_refused(name: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said), open_engine(name, [], "cpu", **more):
         pass
+
+
+def test_an_address_where_nobody_answers_is_a_sentence_at_once() -> None:
+    """Ray itself goes on trying for many minutes."""
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    start = time.monotonic()
+    for wrong in (address, "127.0.0.1:port"):
+        with pytest.raises(UserError, match=f"There is no Ray cluster at {wrong}"), cluster(wrong):
+            pass
+    assert time.monotonic() - start < 30
 
 
 def test_a_place_for_shards_is_a_url(world: Path, tmp_path: Path) -> None:
