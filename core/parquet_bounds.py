@@ -35,12 +35,9 @@ def too_large(file: Path, parquet: pq.ParquetFile, columns: Sequence[str]) -> st
     """
     size = file.stat().st_size
     check_column_chunks(parquet, size, columns)
+    wanted, inside = frozenset(columns), tuple(f"{column}." for column in columns)
     paths = [parquet.schema.column(place).path for place in range(len(parquet.schema))]
-    read = [
-        (place, path)
-        for place, path in enumerate(paths)
-        if path in columns or path.startswith(tuple(f"{column}." for column in columns))
-    ]
+    read = [(place, path) for place, path in enumerate(paths) if path in wanted or path.startswith(inside)]
     values: Counter[str] = Counter()
     for group in range(parquet.metadata.num_row_groups):
         row_group = parquet.metadata.row_group(group)
