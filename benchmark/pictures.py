@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,12 @@ from ..manifest import Manifest
 from ..models.methods import Method
 from ..training.pictures import draw_confusion, label_axes, literal, new_figure, save_figure
 
+if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
 SYNTHESIS_ROWS = 8
+DASHES = ("-", "--", ":", "-.")
+"""Of lines: there are ten colours, and the eleventh system has the first one again, dashed."""
 
 
 def draw_run(
@@ -95,6 +100,8 @@ def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> 
     save_figure(figure, path)
 
 
+SCORES = {"accuracy": "share", "ccc": "CCC"}
+"""Last words of the test scores that have a panel, and their axis."""
 SERIES = {
     "cross_entropy": "Cross entropy with the training labels",
     "adversarial_generator": "Adversarial loss of the generator",
@@ -105,7 +112,7 @@ SERIES = {
 def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     """Curves of a table's systems over epochs: a row of panels for each manifest and number of label sets, a column
     for the test score and each of `SERIES` that a method reports; the mean over seeds, and from the lowest to the
-    highest seed as a band (paper, Fig. 3, S5 and S6).
+    highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it.
 
     Args:
         path: the picture.
@@ -115,25 +122,28 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     for run in runs:
         group = groups.setdefault((run["manifest"]["name"], len(run["labels"])), {})
         group.setdefault(run["system"], []).append(run["curves"])
-    score = next(name for name in runs[0]["curves"] if name.endswith((" accuracy", " ccc")))
-    columns = {score: f"Test {score.replace('_', ' ')}"}
-    columns |= {name: title for name, title in SERIES.items() if any(name in run["curves"] for run in runs)}
-    figure = new_figure(5.5 * len(columns), 4.2 * len(groups))
+    names = dict.fromkeys(name for run in runs for name in run["curves"])
+    columns = {name: f"Test {name.replace('_', ' ')}" for name in names if name.split()[-1] in SCORES}
+    columns |= {name: title for name, title in SERIES.items() if name in names}
+    figure = new_figure(5.5 * len(columns) + 2.5, 4.2 * len(groups))
     panels = figure.subplots(len(groups), len(columns), squeeze=False)
     for ((manifest, sets), systems), row in zip(groups.items(), panels, strict=True):
+        drawn: dict[str, Line2D] = {}
         for axes, (name, title) in zip(row, columns.items(), strict=True):
             for place, (system, curves) in enumerate(systems.items()):
                 found = np.array([curve[name] for curve in curves if name in curve], dtype=float)
                 if len(found):
-                    colour = f"C{place}" if place < 10 else "black"
+                    colour, dashes = f"C{place % 10}", DASHES[place // 10 % len(DASHES)]
                     epochs = curves[0]["epoch"]
-                    axes.plot(epochs, found.mean(axis=0), color=colour, label=system)
+                    (drawn[system],) = axes.plot(epochs, found.mean(axis=0), color=colour, linestyle=dashes)
                     axes.fill_between(epochs, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
             where = f"\n{manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
             if axes.lines:
-                label_axes(axes, title + where, "share" if name == score else "mean over the epoch")
+                label_axes(axes, title + where, SCORES.get(name.split()[-1], "mean over the epoch"), legend=False)
             else:
                 axes.set_axis_off()  # none of these systems has such a loss
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
+        row[-1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
     save_figure(figure, path)
 
 

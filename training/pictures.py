@@ -68,8 +68,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def label_axes(axes: Axes, title: str, quantity: str) -> None:
-    """Title, axis names, whole epochs, markers where a line would have no length, and a legend where it is needed."""
+def label_axes(axes: Axes, title: str, quantity: str, legend: bool = True) -> None:
+    """Title, axis names, whole epochs, markers where a line would have no length, and a legend where one is needed and
+    the figure has none of its own.
+    """
     from matplotlib.ticker import MaxNLocator
 
     axes.set_title(title, fontsize=10)
@@ -80,7 +82,7 @@ def label_axes(axes: Axes, title: str, quantity: str) -> None:
             line.set_marker("o")  # one point makes no line
     axes.set_ylabel(quantity)
     axes.grid(alpha=0.3)
-    if axes.get_legend_handles_labels()[1]:
+    if legend and axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8)
 
 
