@@ -211,7 +211,7 @@ class Display:
 
 
 def _values(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items())
+    return ", ".join(f"{name} {value}" for name, value in options.items() if value != "")
 
 
 def _number(value: Any, digits: int) -> str:

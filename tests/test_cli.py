@@ -77,6 +77,8 @@ def test_the_first_two_commands_work_on_data_in_the_environment(here: Path, monk
     ran = noisyfer("bench", "--method", "proposed", *SMOKE)
     assert ran.exit_code == 0, ran.output
     assert "preset smoke, device cpu, seed 0" in ran.output
+    assert ", test_split test," in " ".join(ran.output.split())
+    assert "labelled_by" not in ran.output  # an option without a value is not said
     assert list(here.glob("runs/cifar10-proposed-seed0-*/result.json"))
 
 
