@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .precision import at_least_fp32
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of the values where the mask of the same shape is true; 0 where it is nowhere true. Half floats are summed
     as float32."""
-    weights = mask.to(torch.promote_types(values.dtype, torch.float32))
+    values = at_least_fp32(values)
+    weights = mask.to(values.dtype)
     return (values * weights).sum() / weights.sum().clamp(min=1)
 
 
@@ -45,6 +48,7 @@ def concordance(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
         labels: B.
         mask: B, true where there is a label.
     """
+    predicted, labels = at_least_fp32(predicted), at_least_fp32(labels)
     mean_p, mean_y = masked_mean(predicted, mask), masked_mean(labels, mask)
     centred_p, centred_y = predicted - mean_p, labels - mean_y
     covariance = masked_mean(centred_p * centred_y, mask)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from method_builders import CLASSES, CPU, build, build_proposed, flat, make_batch
 from noisyfer.core.errors import UserError
-from noisyfer.models.losses import masked_mean
+from noisyfer.models.losses import concordance, masked_mean
 from noisyfer.models.methods import Method
 from noisyfer.models.methods.crowd_layer import CrowdLayer
 from noisyfer.models.methods.forward import Forward
 from noisyfer.models.methods.ltnet import LTNet
+from noisyfer.models.methods.pair import PairMethod
 from noisyfer.training import accelerate
 from noisyfer.training.accelerate import arithmetic, check_compiling, compile_networks
+from noisyfer.training.data import SplitData
+from noisyfer.training.feed import Feed
+from noisyfer.training.loop import predictions
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -80,6 +86,42 @@ def test_losses_of_samples_stay_in_fp32_under_autocast(name: str, monkeypatch: p
     with arithmetic("bf16", CPU):
         method.update(make_batch(CLASSES))
     assert seen == [torch.float32] * len(CLASSES)
+
+
+@pytest.mark.parametrize("name", ["dividemix", "co-teaching"])
+def test_losses_of_all_training_samples_stay_in_fp32_under_autocast(name: str) -> None:
+    """A mixture is fitted to them, which 8 bits of mantissa would make steps of."""
+    method = build(name, CLASSES)
+    assert isinstance(method, PairMethod)
+    logits = torch.randn(8, 10).bfloat16()
+    with arithmetic("bf16", CPU):
+        losses, _ = method.sample_losses(logits, make_batch(CLASSES))
+    expected, _ = method.sample_losses(logits.float(), make_batch(CLASSES))
+    assert losses.dtype == torch.float32
+    assert torch.equal(losses, expected)
+
+
+def test_concordance_of_half_floats_is_that_of_their_values() -> None:
+    predicted, labels = torch.tanh(torch.randn(2, 64)).bfloat16()
+    mask = torch.rand(64) < 0.8
+    with arithmetic("bf16", CPU):
+        found = concordance(predicted, labels.float(), mask)
+    assert torch.equal(found, concordance(predicted.float(), labels.float(), mask))
+
+
+def test_scores_are_taken_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, seen = build("vgg-all", CLASSES), []
+    plain = method.predict_with_sets
+
+    def watched(images: torch.Tensor) -> Any:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.is_autocast_enabled("cpu")))
+        return plain(images)
+
+    monkeypatch.setattr(method, "predict_with_sets", watched)
+    feed = Feed(SplitData(np.zeros((3, 32, 32, 3), np.uint8), {}), CPU)
+    with arithmetic("bf16", CPU):
+        predictions(method, feed)
+    assert seen == [(False, False)]
 
 
 def test_matrices_of_annotators_are_not_rounded_under_autocast() -> None:

@@ -24,6 +24,7 @@ from noisyfer.manifest import Labels, Manifest
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Method, classifier, proposed
 from noisyfer.models.networks.shared import BatchNorm2d, Dropout
 from noisyfer.models.peers import ALONE, Peers
+from noisyfer.training.accelerate import arithmetic
 from noisyfer.training.augment import AUGMENTATIONS
 from noisyfer.training.data import SplitData
 from noisyfer.training.feed import Feed
@@ -107,6 +108,11 @@ def learn(peers: Peers, device: torch.device, channel: Any, whole: Plan) -> None
                 method.join(peers)
                 told = steps(method, peers)
             channel.put(((name, kind), peers.rank, (told, as_arrays(method.state_dict()))))
+    method = built("proposed")
+    method.join(peers)
+    with arithmetic("bf16", device):
+        told = steps(method, peers)
+    channel.put((("proposed", "autocast"), peers.rank, told))
     _train_together(peers, device, channel, whole)
 
 
@@ -159,6 +165,34 @@ def test_two_processes_with_half_a_batch_are_one_with_the_whole(name: str, kind:
     assert np.concatenate([gap.ravel() for gap in gaps.values()]).mean() <= 1e-3 * room
     moved = [key for key in state if key.startswith("/networks/") and not np.array_equal(state[key], start[key])]
     assert any("running_var" in key for key in moved) == (name != "vgg-all")
+
+
+def test_processes_share_batches_under_autocast(learned: Any) -> None:
+    """Batch norm meets bf16 features there; its statistics and running ones are in fp32, as torch's own are."""
+    with arithmetic("bf16", torch.device("cpu")):
+        told = steps(built("proposed"))
+    first, second = (learned["proposed", "autocast"][rank] for rank in range(2))
+    assert first == second
+    for one, other in zip(told, first, strict=True):
+        assert other == pytest.approx(one, rel=0.05, abs=0.03)
+
+
+def test_batch_norm_of_half_floats_has_statistics_in_fp32() -> None:
+    halves, layer, plain = features().bfloat16(), BatchNorm2d(3), nn.BatchNorm2d(3)
+    layer.peers = Twin()  # type: ignore[assignment]
+    result, expected = layer(halves), plain(halves.float())
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result.float(), expected, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(layer.running_mean, plain.running_mean)
+
+
+class Twin:
+    """One of two processes that have the same rows."""
+
+    rank, size = 0, 2
+
+    def average(self, values: Tensor) -> Tensor:
+        return values
 
 
 def normalised(layer: nn.BatchNorm2d, peers: Peers) -> list[Any]:

@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..core.streams import stream_seed
 from ..models.methods import Method
 from ..models.methods.base import images_at_once
-from .accelerate import new_step
+from .accelerate import arithmetic, new_step
 from .feed import Feed
 
 CHECK_EVERY = 50
@@ -113,13 +113,14 @@ def check_weights(method: Method, epoch: int) -> None:
 
 def predictions(method: Method, feed: Feed) -> tuple[dict[str, Any], dict[str, Any]]:
     """Predictions for all images of a feed, in order: by task, and by label set where the method has a head a set.
+    They are computed in fp32, whatever the training steps were.
 
     Returns:
         Two dicts of N×K probabilities or N×2 values, as NumPy arrays.
     """
     tasks: dict[str, list[Tensor]] = {}
     sets: dict[str, list[Tensor]] = {}
-    with torch.inference_mode():
+    with torch.inference_mode(), arithmetic("fp32", method.device):
         for batch in feed.in_order(images_at_once(feed.images.shape[1])):
             by_task, by_set = method.predict_with_sets(batch.images)
             for store, found in ((tasks, by_task), (sets, by_set)):

@@ -76,9 +76,7 @@ class CoTeaching(PairMethod):
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """A step of Adam for either network, on what the other selected."""
         images = unit_images(batch.images)
-        (first, labelled), (second, _) = (
-            self.sample_losses(network.train()(images).float(), batch) for network in self.pair
-        )
+        (first, labelled), (second, _) = (self.sample_losses(network.train()(images), batch) for network in self.pair)
         by_first, by_second = (select(found.detach(), labelled, self.forget_rate) for found in (first, second))
         loss = self.step("first", masked_mean(first, by_second)) + self.step("second", masked_mean(second, by_first))
         return {

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..networks import Classifier
+from ..precision import at_least_fp32
 from .base import Batch, Method, Problem, TrainingConfig, TrainingSet, images_at_once, unit_images
 
 
@@ -46,7 +47,7 @@ class PairMethod(Method):
             Losses B and bool B.
         """
         labels, masks = self.stacked(batch)
-        losses = -functional.log_softmax(logits, dim=1).gather(1, labels)
+        losses = -functional.log_softmax(at_least_fp32(logits), dim=1).gather(1, labels)
         count = masks.sum(dim=1)
         return (losses * masks).sum(dim=1) / count.clamp(min=1), count > 0
 

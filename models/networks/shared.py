@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..peers import ALONE, Peers
+from ..precision import at_least_fp32
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -22,12 +23,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.peers.size == 1 or not self.training:
             return super().forward(features)
         # the mean first, then squares about it: E[x²] − E[x]² would lose digits where the mean is large
-        mean = self.peers.average(features.mean(dim=(0, 2, 3)))
-        centred = features - mean[:, None, None]
+        wide = at_least_fp32(features)
+        mean = self.peers.average(wide.mean(dim=(0, 2, 3)))
+        centred = wide - mean[:, None, None]
         variance = self.peers.average(centred.square().mean(dim=(0, 2, 3)))
         self._remember(mean.detach(), variance.detach(), self.peers.size * features.numel() // features.shape[1])
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(features.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
