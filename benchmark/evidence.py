@@ -35,6 +35,7 @@ class Score:
         published: the paper's figure as a share, None where it has none.
         noisy: agreement with the task's noisy labels of training images after the last epoch, a value a seed.
         true: agreement with their true labels, a value a seed; empty where they are not known.
+        memorised: the share of their wrong labels that is predicted, a value a seed; empty where nobody knows them.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Score:
     published: float | None
     noisy: tuple[float, ...]
     true: tuple[float, ...]
+    memorised: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def _system(name: str, runs: Sequence[Mapping[str, Any]], protocol: str) -> Syst
                     figure / 100 if figure is not None and metric == "accuracy" else figure,
                     tuple(value for run in finished for value in _agreement(run, task, metric, noisy=True)),
                     tuple(value for run in finished for value in _agreement(run, task, metric, noisy=False)),
+                    tuple(value for run in finished for value in _memorised(run, task, metric)),
                 )
             )
     return System(
@@ -227,6 +230,14 @@ def _agreement(run: Mapping[str, Any], task: str, metric: str, *, noisy: bool) -
     return [mean(known)] if known and metric != "mse" else []
 
 
+def _memorised(run: Mapping[str, Any], task: str, metric: str) -> list[float]:
+    """The mean over a task's label sets that have wrong labels and truth beside them; runs of before have none."""
+    names = [name for name in run["labels"] if run["labels"][name] == task and metric == "accuracy"]
+    noise = run["result"].get("noise", {})
+    known = [noise[name]["memorised"] for name in names if "memorised" in noise.get(name, {})]
+    return [mean(known)] if known else []
+
+
 def spread(values: Sequence[float | None], digits: int, scale: float = 1.0) -> str:
     """Mean ± sample standard deviation; the value alone where there is one, a dash where there is none."""
     scaled = [value * scale for value in values if value is not None and value == value]
@@ -246,6 +257,7 @@ HEADINGS = (
     "paper",
     "agrees noisy",
     "agrees true",
+    "memorised",
     "seeds",
     "minutes",
     "MiB",
@@ -269,6 +281,7 @@ def cells(found: Sequence[System]) -> list[list[str]]:
                     "–" if score.published is None else f"{score.published * scale:.{digits}f}",
                     spread(score.noisy, 3),
                     spread(score.true, 3),
+                    spread(score.memorised, 3),
                     str(len(score.last)),
                     f"{mean(system.minutes):.1f}",
                     str(round(max(system.memory))),
@@ -279,11 +292,17 @@ def cells(found: Sequence[System]) -> list[list[str]]:
     return rows
 
 
+def shown_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The places of the columns in which some row of `cells` says something; the first three always."""
+    return [place for place in range(len(HEADINGS)) if place < 3 or any(row[place] != "–" for row in rows)]
+
+
 def markdown(found: Sequence[System]) -> str:
     """The table as Markdown."""
-    lines = [HEADINGS, ["---"] * 3 + ["---:"] * (len(HEADINGS) - 3)]
-    lines += [[system, f"`{method}`", *rest] for system, method, *rest in cells(found)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    rows = [[system, f"`{method}`", *rest] for system, method, *rest in cells(found)]
+    lines: list[Sequence[str]] = [HEADINGS, ["---"] * 3 + ["---:"] * (len(HEADINGS) - 3), *rows]
+    shown = shown_columns(rows)
+    return "\n".join("| " + " | ".join(line[place] for place in shown) + " |" for line in lines)
 
 
 def store(folder: Path, document: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ..core.terminal import Bars, console
 from .evaluate import main_score
-from .evidence import HEADINGS, System, cells
+from .evidence import HEADINGS, System, cells, shown_columns
 from .present import duration
 from .search import Trial, ranked
 from .tables import TableRun
@@ -75,13 +75,16 @@ def print_systems(title: str, found: Sequence[System], folder: Path) -> None:
     """The table, what failed, and where its files are."""
     out = console()
     table = Table(title=escape(title), title_justify="left")
-    for place, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if place < 3 else "right")
-    for row in cells(found):
-        table.add_row(*map(escape, row))
+    rows = cells(found)
+    shown = shown_columns(rows)
+    for place in shown:
+        table.add_column(HEADINGS[place], justify="left" if place < 3 else "right")
+    for row in rows:
+        table.add_row(*(escape(row[place]) for place in shown))
     out.print(table)
     out.print("Accuracies in %, mean ± standard deviation over seeds.")
     out.print("oracle: the best epoch by test labels, for reading only. agrees: predictions on training images.")
+    out.print("memorised: the share of their wrong labels that is predicted.")
     for system in found:
         for failure in system.failures:
             out.print(escape(f"{system.name}, {failure}"))

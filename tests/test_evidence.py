@@ -60,12 +60,25 @@ def test_mean_and_sample_deviation_over_seeds_by_hand() -> None:
     # the deviation of two values is their difference over √2
     assert ours == [
         *("ours", "proposed", "class accuracy", "52.00 ± 2.83", "45.00 ± 7.07", "61.00 ± 1.41", "87.90"),
-        *("0.375 ± 0.000", "0.260 ± 0.014", "2", "1.5", "501"),
+        *("0.375 ± 0.000", "0.260 ± 0.014", "–", "2", "1.5", "501"),
     ]
-    assert rival == ["rival", "sce", "class accuracy", "40.00", "–", "41.00", "–", "0.375", "0.200", "1", "1.0", "500"]
+    assert rival == [
+        *("rival", "sce", "class accuracy", "40.00", "–", "41.00", "–", "0.375", "0.200", "–", "1", "1.0", "500")
+    ]
     text = markdown(found).splitlines()
     assert len(text) == 4
+    assert "memorised" not in text[0]  # no run says anything of it
     assert text[2].startswith("| ours | `proposed` | class accuracy | 52.00 ± 2.83 |")
+
+
+def test_what_was_memorised_is_the_mean_over_sets_with_wrong_labels() -> None:
+    one, before = run("ours", 0, 0.5, 0.5, {}), run("ours", 1, 0.5, 0.5, {})
+    one["result"]["noise"] = {"class_flip20": {"memorised": 0.2}, "class_flip40": {"memorised": 0.4}}
+    (found,) = systems(document(one, before))
+    assert found.scores[0].memorised == pytest.approx((0.3,))
+    assert "| memorised |" in markdown([found])
+    one["result"]["noise"]["class_flip20"] = {"noise_rate": 0.1}
+    assert systems(document(one))[0].scores[0].memorised == pytest.approx((0.4,))
 
 
 def test_the_papers_figures_are_those_of_the_protocol() -> None:
@@ -96,7 +109,7 @@ def test_a_failed_run_is_told_and_counts_for_nothing() -> None:
     assert cells(found)[0][3] == "50.00"
     (alone,) = systems(document(failed))
     assert alone.scores == ()
-    assert cells([alone]) == [["ours", "sce", *["–"] * 10]]
+    assert cells([alone]) == [["ours", "sce", *["–"] * 11]]
 
 
 def test_parts_of_a_table_are_one_in_the_order_of_its_rows() -> None:

@@ -124,6 +124,8 @@ def test_noise_scores_by_hand() -> None:
     scores = noise_scores(certain([0, 0, 0, 1, 0, 2]), labels, truth)
     assert scores["noise_rate"] == pytest.approx(3 / 6)
     assert scores["true_noise_rate"] == pytest.approx(2 / 5)
+    assert scores["memorised"] == pytest.approx(0 / 2)  # labels 1 and 2 are wrong, and 0 is predicted for both
+    assert noise_scores(certain([0, 1, 1]), given([0, 1, 0]), given([0, 0, 1]))["memorised"] == pytest.approx(1 / 2)
     # estimated rows (2/4, 1/4, 1/4) and (0, 1, 0); true rows (2/3, 1/3, 0) and (0, 1/2, 1/2)
     assert scores["transition_error"] == pytest.approx(((1 / 6 + 1 / 12 + 1 / 4) + 1) / 2)
     assert noise_scores(certain([0]), given([1])) == {"noise_rate": 1}
@@ -131,7 +133,9 @@ def test_noise_scores_by_hand() -> None:
     assert noise_scores(certain([0]), given([1]), nowhere) == {"noise_rate": 1}
     assert not confusion(certain([0]), nowhere).any()
     # a class that is predicted and that no sample truly has: its row has no truth to be compared with
-    assert noise_scores(certain([2, 0]), given([0, 0]), given([0, 0]))["transition_error"] == 0
+    right = noise_scores(certain([2, 0]), given([0, 0]), given([0, 0]))
+    assert right["transition_error"] == 0
+    assert "memorised" not in right  # no label is wrong
 
 
 def test_a_perfect_classifier_finds_the_matrix_that_made_the_noise() -> None:
@@ -144,7 +148,7 @@ def test_a_perfect_classifier_finds_the_matrix_that_made_the_noise() -> None:
     assert estimate == pytest.approx(known, abs=0.015)
     assert transition_error(estimate, known) < 0.03
     assert noise_scores(certain(truth), Labels(labels, everywhere), Labels(truth, everywhere)) == pytest.approx(
-        {"noise_rate": 0.8 / 3, "true_noise_rate": 0.8 / 3, "transition_error": 0}, abs=0.01
+        {"noise_rate": 0.8 / 3, "true_noise_rate": 0.8 / 3, "memorised": 0, "transition_error": 0}, abs=0.01
     )
 
 

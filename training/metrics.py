@@ -150,7 +150,8 @@ def noise_scores(probabilities: Array, labels: Labels, truth: Labels | None = No
     """What a classifier says of a set's noise, and how far that is from the truth where the truth is there.
 
     `noise_rate` is the share of labels that differ from the prediction. With the truth `true_noise_rate` is the share
-    that differ from it, and `transition_error` compares the estimated matrix with the one counted from the truth.
+    that differ from it, `memorised` the share of these wrong labels that the prediction repeats (where there are any),
+    and `transition_error` compares the estimated matrix with the one counted from the truth.
 
     Args:
         probabilities: N×K, of training images.
@@ -164,6 +165,9 @@ def noise_scores(probabilities: Array, labels: Labels, truth: Labels | None = No
         estimate, known = transition_estimate(probabilities, both), transition_estimate(certain, both)
         comparable = known.sum(axis=1) > 0
         scores["true_noise_rate"] = 1 - accuracy(certain, both)
+        wrong = both.present & (labels.values != truth.values)
+        if wrong.any():
+            scores["memorised"] = accuracy(probabilities, Labels(labels.values, wrong))
         scores["transition_error"] = transition_error(estimate[comparable], known[comparable])
     return scores
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from ...core.web import Cell, Column, Content, facts, folded, joined, note, number_cell, table
 from ..evaluate import main_score
-from ..evidence import HEADINGS, cells, spread
+from ..evidence import HEADINGS, cells, shown_columns, spread
 from .find import Found, FoundRun
 from .group import Group
 from .repeat import repeat_command
@@ -20,6 +20,7 @@ MEANINGS = {
     "paper": "the published figure",
     "agrees noisy": "of predictions on training images, with the noisy labels",
     "agrees true": "of predictions on training images, with the true labels",
+    "memorised": "share of the wrong labels of training images that is predicted",
     "minutes": "of training, mean over seeds",
     "MiB": "peak memory",
 }
@@ -28,7 +29,7 @@ MEANINGS = {
 def comparison(found: Group) -> Markup:
     """A row a system, task and score: mean ± deviation over seeds."""
     rows = cells(found.evidence())
-    shown = [place for place in range(len(HEADINGS)) if place < 3 or any(row[place] != "–" for row in rows)]
+    shown = shown_columns(rows)
     if all(name.startswith(method) for name, method, *_ in rows):
         shown.remove(HEADINGS.index("method"))
     columns = [Column(HEADINGS[place], place > 2, MEANINGS.get(HEADINGS[place], "")) for place in shown]
@@ -45,7 +46,7 @@ def noise(found: Group) -> Markup | None:
             said = [result["noise"].get(label_set, {}) for result in results]
             figures = [
                 number_cell(spread([each.get(name) for each in said], 3))
-                for name in ("noise_rate", "true_noise_rate", "transition_error")
+                for name in ("noise_rate", "true_noise_rate", "memorised", "transition_error")
             ]
             rows.append([system.name, label_set, *figures])
     if not rows:
@@ -55,6 +56,7 @@ def noise(found: Group) -> Markup | None:
         Column("label set"),
         Column("estimated rate", True, "share of labels that differ from the prediction, training images"),
         Column("true rate", True, "share that differ from the true label"),
+        Column("memorised", True, "share of the wrong labels that is predicted"),
         Column("transition error", True, "‖T̂ − T‖₁ / ‖T‖₁"),
     ]
     return table(
