@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.config import options
 from ..models.methods import METHODS, Uses
+from .settings import RunSettings
 
 _LABELS = {
     "chosen": "the chosen label sets",
@@ -63,9 +64,17 @@ def catalogue() -> list[Entry]:
     for name in METHODS:
         method = METHODS[name]
         summary = (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " ")
-        described = {
-            public: {"default": field.default, "meaning": field.metadata["meaning"]}
-            for public, field in options(method.config_class).items()
-        }
-        found.append(Entry(name, summary, method.paper, method.uses, method.parallel, described))
+        found.append(Entry(name, summary, method.paper, method.uses, method.parallel, _described(method.config_class)))
     return found
+
+
+def run_options() -> dict[str, dict[str, Any]]:
+    """The options that every method's runs have: by name, the default and the meaning of each."""
+    return _described(RunSettings)
+
+
+def _described(config_class: type) -> dict[str, dict[str, Any]]:
+    return {
+        public: {"default": field.default, "meaning": field.metadata["meaning"]}
+        for public, field in options(config_class).items()
+    }

@@ -62,6 +62,9 @@ class Search:
         seed: of the held-out part, of the sampler and of every run.
         labels: label sets to learn from; empty for all noisy ones, or the protocol's.
         common: further arguments of `plan_bench`.
+
+    Raises:
+        UserError: the space is empty.
     """
 
     manifest: Manifest
@@ -71,6 +74,12 @@ class Search:
     seed: int
     labels: Sequence[str]
     common: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.space:
+            raise UserError(
+                "A search needs something to choose, such as --set lambda=0.1..1 or --set batch_size=32,64."
+            )
 
     @property
     def folder(self) -> Path:
@@ -144,8 +153,6 @@ def _prepared(search: Search) -> tuple[Manifest, dict[str, BaseDistribution]]:
         raise UserError(f"{search.method} learns from clean labels; a search is for those who have none.")
     refuse_empty(search.space)
     space = {name: _distribution(name, several) for name, several in search.space.items()}
-    if not space:
-        raise UserError("A search needs something to choose, such as --set lambda=0.1..1 or --set batch_size=32,64.")
     labels, protocol = search.labels, search.common.get("protocol")
     if protocol is not None and not labels:
         labels = protocol_labels(search.manifest, protocol)

@@ -37,7 +37,13 @@ from .run_options import announce, check_jobs, learning_options, place_options, 
 )
 @learning_options
 @click.option("--arch", metavar="NAME", help="The encoder: vgg, or a model of timm such as resnet18.  [default: vgg]")
-@click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and latent vectors.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of weights, order, dropout and latent vectors.",
+)
 @click.option("--seeds", metavar="N,…", help="Seeds of a --table, such as 0,1,2 or 0-2.  [default: 0]")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
 @click.option(
@@ -50,7 +56,7 @@ from .run_options import announce, check_jobs, learning_options, place_options, 
     "--set",
     "changes",
     cls=Settings,
-    help="Any other option of the run or the method; see docs/bench.md.",
+    help="Any other option of the run or the method, as 'noisyfer methods NAME' lists them.",
 )
 @place_options
 @click.option(

@@ -20,7 +20,7 @@ from .common import sentences
     help="Where raf/, affectnet/ and the truth are written.",
 )
 @click.option("--n", default=2000, show_default=True, help="Training images of each dataset; a quarter more to test.")
-@click.option("--seed", default=0, show_default=True, help="Seed of all random streams.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random streams.")
 @click.option("--workers", default=0, help="Processes that draw.  [default: one a core]")
 @click.option("--sheet", metavar="FILE", type=click.Path(path_type=Path), help="Also write a PNG of samples.")
 @sentences

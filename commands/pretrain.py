@@ -39,7 +39,13 @@ if TYPE_CHECKING:
 @click.option("--size", metavar="S", help="Side of the faces in pixels; vgg takes 32, 64 or 128.")
 @click.option("--width", metavar="W", help="Multiplier of vgg's channel counts.")
 @click.option("--balance", is_flag=True, help="Draw every class equally often.")
-@click.option("--seed", default=0, show_default=True, help="Seed of weights, order, augmentation and dropout.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of weights, order, augmentation and dropout.",
+)
 @click.option("--set", "changes", cls=Settings, help="Any other option; see the documentation on teachers.")
 @click.option("--workers", default=2, show_default=True, help="Threads that decode while faces are looked for.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")

@@ -110,13 +110,11 @@ def _held(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     """
     while True:
         temporary = temporary_sibling(path)
+        make(temporary)
         try:
-            make(temporary)
             handle = os.open(temporary, os.O_RDONLY)
         except FileNotFoundError:
-            if temporary.parent.is_dir():
-                continue  # another writer of the same name took it for an abandoned one before it was locked
-            raise
+            continue  # another writer of the same name took it for an abandoned one before it was locked
         try:
             if not _lock(handle) or not temporary.exists():
                 continue

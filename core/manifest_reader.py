@@ -28,7 +28,7 @@ def shards_of(path: Path) -> tuple[Path, ...]:
         return files
     if not path.exists():
         raise ManifestError(
-            f"There is no manifest {path}. Make one, for example with 'noisyfer make-cifar --out {path}'."
+            f"There is no manifest {path}. 'noisyfer make-cifar' and 'noisyfer relabel' make manifests."
         )
     if not path.is_file():
         raise ManifestError(f"{path} is neither a file nor a folder. A noisyfer manifest was expected.")

@@ -103,6 +103,13 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path, monkeypatc
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_a_folder_in_which_nothing_can_be_made_is_a_sentence() -> None:
+    """Its kernel says that the new file is not found there; it was tried for ever."""
+    with pytest.raises(UserError, match=r"/proc/page\.html"), whole_file(Path("/proc/page.html")):
+        pass
+
+
 def test_a_folder_one_may_not_write_to_is_a_sentence(tmp_path: Path) -> None:
     """As root, permission bits do not bind: the system's answer is played."""
     with pytest.raises(UserError) as error, whole_file(tmp_path / "file"):

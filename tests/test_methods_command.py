@@ -29,6 +29,22 @@ def test_the_list_is_for_reading() -> None:
     assert "several devices" in said.output
 
 
+def test_one_method_is_shown_with_all_options() -> None:
+    said = CliRunner().invoke(main, ["methods", "sce"])
+    assert said.exit_code == 0
+    assert "gce" not in said.output
+    words = " ".join(said.output.split())
+    assert "learning_rate Adam's learning rate [0.0001]" in words
+    assert "precision arithmetic of a step: fp32, bf16 (autocast of the networks), or on a GPU tf32 [fp32]" in words
+    assert "compile let torch" in words
+    one = json.loads(CliRunner().invoke(main, ["methods", "sce", "--json"]).output)
+    assert one["name"] == "sce"
+    assert one["run_options"]["agreement_images"]["default"] == 10_000
+    unknown = CliRunner().invoke(main, ["methods", "sc"])
+    assert unknown.exit_code == 1
+    assert "sce" in unknown.output
+
+
 def test_the_json_is_for_programs() -> None:
     found = {entry["name"]: entry for entry in json.loads(CliRunner().invoke(main, ["methods", "--json"]).output)}
     assert set(found) == set(METHODS)

@@ -254,6 +254,7 @@ def test_a_sweep_that_cannot_be_is_refused(
     code, output = sweep("--manifest", str(digits_manifest), "--preset", "smoke", *words)
     assert code in (1, 2)
     assert said in output
+    assert "something to choose" not in said or not (here / "runs").exists()
 
 
 def test_a_folder_that_is_no_sweep_is_refused(here: Path) -> None:
