@@ -122,6 +122,8 @@ def plan_job(
     options = options or JobOptions()
     check(options)
     _check_parts(options)
+    if options.whole and options.kept_size:
+        raise UserError("--save-faces keeps aligned faces, and with --whole none are looked for; leave out one.")
     names = [teacher.annotator for teacher in teachers]
     for annotator in names:
         if names.count(annotator) > 1:
@@ -140,12 +142,13 @@ def plan_job(
         tasks,
         {**own, **{made.label_set.name: made.label_set for made in sets}},
         parents=source.parents(),
-        faces=not options.whole or source.has_faces(),
+        faces=_looks_for_faces(teachers, options) or source.has_faces(),
         faces_root=_faces_root(source, out, options),
     )
     config = {
         "noisyfer": __version__,
         "source": stem,
+        "root": dataset.root,
         "source_fingerprint": source.fingerprint(),
         "contempt": source.options.contempt,
         "teachers": {teacher.annotator: [teacher.sha256, teacher.size, teacher.align] for teacher in teachers},
@@ -155,6 +158,12 @@ def plan_job(
         },
     }
     return Job(source, tuple(teachers), sets, header, options, out, config)
+
+
+def _looks_for_faces(teachers: Sequence[Teacher], options: JobOptions) -> bool:
+    """Whether the job aligns anything: it does without teachers, to write the faces alone."""
+    wanted = not teachers or bool(options.kept_size) or any(teacher.align for teacher in teachers)
+    return wanted and not options.whole
 
 
 def _check_parts(options: JobOptions) -> None:

@@ -77,14 +77,17 @@ def plan_teacher_sets(
     return tuple(planned)
 
 
-def table(header: Header, sets: Sequence[TeacherSet], outcomes: Sequence[Outcome], images: Sequence[str | None]) -> Any:
+def table(
+    header: Header, sets: Sequence[TeacherSet], outcomes: Sequence[Outcome], images: Sequence[str | None] | None = None
+) -> Any:
     """The rows of some outcomes as an Arrow table, and how many values of each annotator had to be clipped.
 
     Args:
         header: of the manifest.
         sets: what the teachers fill.
         outcomes: in order.
-        images: references of the aligned faces that were kept, None where there is none.
+        images: references of the aligned faces that were kept, None where there is none. Where this job keeps none at
+            all, those that the source has stay.
     """
     filled, clipped = _teacher_columns(sets, outcomes)  # first: it may find more failures
     samples = [outcome.sample for outcome in outcomes]
@@ -153,7 +156,7 @@ def _provenance(teacher: Teacher, task: Task, order: tuple[int, ...]) -> dict[st
     return told
 
 
-def _face_columns(outcomes: Sequence[Outcome], images: Sequence[str | None]) -> dict[str, list[Any]]:
+def _face_columns(outcomes: Sequence[Outcome], images: Sequence[str | None] | None) -> dict[str, list[Any]]:
     found = [outcome.face for outcome in outcomes]
     boxes = [None if face is None else face.box for face in found]
     eyes = [None if face is None else float32_eyes(face.eyes) for face in found]
@@ -163,8 +166,9 @@ def _face_columns(outcomes: Sequence[Outcome], images: Sequence[str | None]) -> 
     columns["face_score"] = [None if face is None else face.score for face in found]
     for place, name in enumerate(EYES):
         columns[name] = [None if pair is None else pair[place] for pair in eyes]
-    kept = [outcome.sample.values.get("face_image") for outcome in outcomes]
-    columns["face_image"] = [new or old for new, old in zip(images, kept, strict=True)]
+    # a job that keeps faces has a folder of its own, in which the source's references would be other people's faces
+    found_before = [outcome.sample.values.get("face_image") for outcome in outcomes]
+    columns["face_image"] = found_before if images is None else list(images)
     return columns
 
 

@@ -70,7 +70,7 @@ class Recipe:
             UserError: the disk is full, or the place cannot be written.
         """
         faces: pa.Table | None = None
-        images: list[str | None] = [None] * len(outcomes)
+        images: list[str | None] | None = None
         if self.options.kept_size:
             faces, images = faces_table(outcomes, self.options.kept_size, f"part-{number:06d}.parquet")
         rows, clipped = table(self.header, self.sets, outcomes, images)

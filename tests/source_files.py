@@ -40,7 +40,7 @@ def as_manifest(source: Source, folder: Path) -> Any:
 
     header = Header(source.dataset("x", folder / "m.parquet"), source.tasks(), source.label_sets())
     outcomes = [Outcome(sample, sample.status, sample.detail) for sample in source.samples()]
-    rows, _ = table(header, (), outcomes, [None] * len(outcomes))
+    rows, _ = table(header, (), outcomes)
     manifest = write_manifest(folder / "m.parquet", header, [rows])
     manifest.validate()
     return manifest

@@ -26,6 +26,7 @@ from relabel_world import FAILURES, ByColour, World, write_pictures
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 SMALL = JobOptions(batch=4, shard_rows=8)
+LENIENT = JobOptions(batch=4, shard_rows=8, max_failed=1)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +168,53 @@ def test_another_configuration_in_the_same_place_is_refused_with_the_difference(
     other = plan(world, tmp_path / "n.parquet", options=JobOptions(batch=4, shard_rows=8, limit=20), count=40)
     with pytest.raises(UserError, match="limit: 0 → 20"):
         run_job(other)
+
+
+def test_pictures_of_the_same_names_in_another_folder_are_another_job(world: Path, tmp_path: Path) -> None:
+    """Frames of two videos have the same names; neither is the other's result nor continued with it."""
+    other = tmp_path / "other"
+    write_pictures(other, 40)
+    run_job(plan(world, tmp_path / "m.parquet", count=10))
+    with pytest.raises(UserError, match=r"another configuration \(root: .*other"):
+        run_job(plan(other, tmp_path / "m.parquet", count=10))
+    watcher = Stops(1)
+    with pytest.raises(Stopped):
+        run_job(plan(world, tmp_path / "n.parquet", count=40), watcher, stop=watcher.event)
+    with pytest.raises(UserError, match=r"root: .*other"):
+        run_job(plan(other, tmp_path / "n.parquet", count=40))
+
+
+def test_faces_are_said_to_be_looked_for_only_where_they_were(world: Path, tmp_path: Path) -> None:
+    unaligned = ByColour("plain", align=False, sha256="c4")
+    first = run_job(plan(world, tmp_path / "m.parquet", unaligned, count=10)).manifest
+    assert not first.header.faces
+    # the next teacher, who aligns, looks for them: there are none in one colour, and it would have got whole pictures
+    source = ManifestSource(first.path, world)
+    second = run_job(plan_job("manifest:m.parquet", source, [ByColour()], tmp_path / "n.parquet", LENIENT)).manifest
+    assert second.header.faces
+    assert rows(second)["id0"]["status"] == "no_face"
+    assert plan(world, tmp_path / "o.parquet", unaligned, options=JobOptions(kept_size=32), count=10).header.faces
+
+
+def test_faces_of_pictures_that_are_taken_whole_cannot_be_kept(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="leave out one"):
+        plan(world, tmp_path / "m.parquet", options=JobOptions(whole=True, kept_size=32))
+
+
+def test_kept_faces_are_no_others_where_a_source_has_its_own(world: Path, tmp_path: Path) -> None:
+    """The second job's folder holds other faces under the same names."""
+    options = JobOptions(batch=4, shard_rows=8, kept_size=32, max_failed=1)
+    first = run_job(plan(world, tmp_path / "m.parquet", options=options, count=8, failures=False)).manifest
+    spoils = ByColour("second", sha256="c5", spoils=60)
+    joined = plan_job(
+        "manifest:m.parquet", ManifestSource(first.path, world), [spoils], tmp_path / "n.parquet", options
+    )
+    found = rows(run_job(joined).manifest)
+    failed = [row for row in found.values() if row["status"] == "bad_output"]
+    assert failed
+    assert all(row["face_image"] is None for row in failed)
+    kept = [row["face_image"] for row in found.values() if row["status"] == "ok"]
+    assert len(set(kept)) == len(kept) > 0
 
 
 def test_a_manifest_that_this_job_did_not_make_is_not_replaced(world: Path, tmp_path: Path) -> None:
