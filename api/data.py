@@ -197,6 +197,7 @@ def inspect(
     probs: Run | Place | None = None,
     truth: str | None = None,
     data: Place | None = None,
+    overwrite: bool = False,
 ) -> Inspected:
     """Audit the labels of a manifest: agreement, κ, estimated noise, the quality of every label.
 
@@ -208,12 +209,14 @@ def inspect(
         probs: a run, its folder, or a Parquet file with `id` and `<task>_probs`, to judge labels by.
         truth: the label set that is true, or `none`; None for what the manifest knows.
         data: where the images are, if they have moved.
+        overwrite: replace a manifest that is there by the one with scores.
 
     Returns:
         The figures: `audit.tasks["class"].kappa`, `.noise`, `.judged`; see `benchmark.inspecting.audit`.
 
     Raises:
-        UserError: something that was named is not there or does not fit, or a file cannot be written.
+        UserError: something that was named is not there or does not fit, or a file is there already or cannot be
+            written.
     """
     from ..benchmark.inspect import inspect_manifest
     from ..manifest import Manifest
@@ -227,6 +230,7 @@ def inspect(
         probs=None if probs is None else run_folder(probs),
         truth=truth,
         root=as_path(data),
+        overwrite=overwrite,
     )
 
 

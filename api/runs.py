@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ def bench(
 def sweep(
     method: Names,
     *,
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    grid: Mapping[str, Any] | None = None,
     seeds: Sequence[int] = (0,),
     manifest: Place | None = None,
     labels: Names = (),
@@ -101,8 +101,9 @@ def sweep(
 
     Args:
         method: names, or `all`.
-        grid: by option the values to be combined: `{"lambda": [0.2, 0.8]}`.
-        seeds: at least one.
+        grid: by option the values to be combined: `{"lambda": [0.2, 0.8]}`, or as text `{"lambda": "0.2,0.8"}`; or
+            one value.
+        seeds: at least one; repeated ones count once.
         manifest: what to learn from; None for CIFAR-10's, made where it is not there.
         labels: label sets; empty for all noisy ones, or the protocol's.
         preset: `smoke`, `small` or `paper`; None for `paper` on a GPU, else `small`.
@@ -116,7 +117,8 @@ def sweep(
         progress: show how it goes.
 
     Returns:
-        The runs, the first seed of every combination before the second; None for one that failed.
+        The runs, the first seed of every combination before the second; None for one that failed. Values that are
+        the same run in other words, such as `"0.001"` and `"1e-3"`, give one.
 
     Raises:
         UserError: anything that makes one of the runs impossible, before the first one starts.
@@ -127,7 +129,7 @@ def sweep(
     from ..core.names import comma_list
 
     opened = open_or_make(as_path(manifest), as_path(data), print if progress else silent)
-    values = {name: [str(value) for value in several] for name, several in (grid or {}).items()}
+    values = {name: _values(several) for name, several in (grid or {}).items()}
     runs = plan_sweep(
         opened,
         comma_list(method),
@@ -145,7 +147,8 @@ def sweep(
         "methods": comma_list(method),
         "changes": [f"{name}={','.join(each)}" for name, each in values.items()],
     }
-    request |= {"seeds": ",".join(map(str, seeds)), "manifest": str(opened.path), "out": str(out), "device": device}
+    each_seed = dict.fromkeys(run.plan.config.seed for run in runs)
+    request |= {"seeds": ",".join(map(str, each_seed)), "manifest": str(opened.path), "out": str(out), "device": device}
     given = {"labels": ",".join(comma_list(labels)), "preset": preset, "protocol": protocol, "init": init, "data": data}
     request |= {name: str(value) for name, value in given.items() if value}
     with GridDisplay(runs, silent=not progress) as display:
@@ -154,6 +157,15 @@ def sweep(
         None if outcome.result is None else Run(run.plan.folder.path, outcome.result)
         for run, outcome in zip(runs, outcomes, strict=True)
     ]
+
+
+def _values(several: Any) -> list[str]:
+    """The values of an option as texts: of a text those between its commas, as the command has them, or the one."""
+    from ..core.names import comma_list
+
+    if isinstance(several, str):
+        return comma_list(several)
+    return [str(value) for value in several] if isinstance(several, Iterable) else [str(several)]
 
 
 def predict(

@@ -13,10 +13,11 @@ import pyarrow as pa
 from ..core.errors import UserError, unknown_name
 from ..core.files import finite
 from ..core.label_values import to_probs
-from ..core.schema import NOISY_KINDS, TRUTH_ANNOTATORS, LabelSet, Task
+from ..core.schema import TRUTH_ANNOTATORS, LabelSet, Task
 from ..manifest import Labels, Manifest
 from . import crowd_libraries  # noqa: F401 (registers its aggregators)
 from .aggregators import AGGREGATORS, Aggregate, Aggregator, Array, Given, agreement
+from .protocols import noisy_label_sets
 
 MAX_CONFUSION = 100
 """Confusion matrices of more classes than that are not written into the provenance."""
@@ -103,7 +104,8 @@ def aggregate(
         manifest: the manifest, or its path.
         method: a name in `AGGREGATORS`.
         task: the task; None for the chosen sets', or the only one of the method's kind with two noisy sets or more.
-        labels: the label sets; empty for all of the task whose kind is synthetic, model or imported.
+        labels: the label sets; empty for all of the task whose kind is synthetic, model or imported, but those by
+            `clean` or `human`.
         name: the new annotator; None for the method's name.
         probs: the label set whose class probabilities `crowdlab` takes for the model's.
         seed: of ties.
@@ -166,8 +168,8 @@ def _parents(
         if probs in labels:
             raise UserError(f"'{probs}' is given with --probs and cannot be one of the annotators too.")
     else:
-        noisy = [each for each in manifest.header.label_sets.values() if each.kind in NOISY_KINDS]
-        chosen = _of_one_task(manifest, found, task, [each for each in noisy if each.name != probs])
+        noisy = [each for each in noisy_label_sets(manifest) if each.name != probs]
+        chosen = _of_one_task(manifest, found, task, noisy)
     tasks = list(dict.fromkeys(each.task for each in chosen))
     if task is not None and tasks not in ([], [task]):
         raise UserError(f"The chosen label sets are for {' and '.join(tasks)}, and --task says {task}.")

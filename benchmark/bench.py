@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import UserError
 from ..core.files import write_json
+from ..images.cifar import open_cifar10
+from ..images.digits import Digits
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from ..training.device import choose_device, default_preset
 from ..training.parallel import check_devices, check_strategy
-from .cifar import find_dataset, make_cifar
+from .cifar import make_cifar
 from .loggers import DEFAULT_LOGGERS
 from .pictures import draw_comparison
 from .protocols import PAPER_CHANGES, find_protocol, protocol_labels
+from .reporting.shapes import read_rows
 from .run import Plan, execute, plan_run
 from .settings import resolve, usable_options
 from .watch import Watcher
@@ -44,16 +48,37 @@ def open_or_make(path: Path | None, data: Path | None, say: Callable[[str], Any]
 def dataset_root(manifest: Manifest, data: Path | None) -> Path | None:
     """The root that a manifest's references are relative to, for a dataset at `data`; None for the manifest's hint.
 
+    Args:
+        manifest: whose images are wanted.
+        data: the dataset's folder or archive. `digits` is the packaged digits for a manifest of these alone, and a
+            folder's name like any other for the rest.
+
     Raises:
         UserError: there is no such dataset.
     """
-    if data is None or str(data) == "digits":
+    dataset = manifest.header.dataset.name
+    if data is None or (str(data) == "digits" and dataset == Digits.name):
         return None
-    if manifest.header.dataset.name == "cifar10":
-        return find_dataset(data).root  # the folder itself, the one above, an archive: as make-cifar takes them
+    if dataset == "cifar10":
+        return open_cifar10(data).root  # the folder itself, the one above, an archive: as make-cifar takes them
     if not data.exists():
         raise UserError(f"There is no folder or archive {data}; --data must name the dataset's.")
     return data
+
+
+def whole_seed(seed: Any) -> int:
+    """A seed as Python's own number: a run is named by it, so `numpy.int64(0)` must be no other one than `0`.
+
+    Raises:
+        UserError: it is no whole number of at least 0.
+    """
+    try:
+        number = int(operator.index(seed))
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(seed, bool):
+        raise UserError(f"seed is {seed!r}; a whole number of at least 0 was expected.")
+    return number
 
 
 def check_request(
@@ -130,6 +155,7 @@ def plan_bench(
     names = check_request(methods, preset, changes or {}, device, protocol)
     chosen_device = choose_device(device)
     chosen_preset = preset or default_preset(chosen_device)
+    seed = whole_seed(seed)
     partly = protocol is not None and not labels
     if protocol is not None and partly:
         labels = protocol_labels(manifest, protocol)
@@ -158,6 +184,9 @@ def run_bench(plans: Sequence[Plan], watcher: Watcher | None = None, *, again: b
 
     Returns:
         The results in the plans' order.
+
+    Raises:
+        UserError: a run fails, see `execute`, or the metrics of a finished one are damaged.
     """
     results = [execute(plan, watcher, again=again) for plan in plans]
     if len(plans) > 1:
@@ -166,7 +195,7 @@ def run_bench(plans: Sequence[Plan], watcher: Watcher | None = None, *, again: b
             folder / "comparison.json",
             {plan.folder.path.name: result for plan, result in zip(plans, results, strict=True)},
         )
-        curves = {plan.config.method: plan.folder.rows() for plan in plans}
+        curves = {plan.config.method: read_rows(plan.folder) for plan in plans}
         draw_comparison(folder / "comparison.png", curves)
     return results
 

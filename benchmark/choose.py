@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UserError
-from ..core.schema import NOISY_KINDS, TRUTH_ANNOTATORS, LabelSet
+from ..core.schema import TRUTH_ANNOTATORS, LabelSet
 from ..core.streams import rng
 from ..manifest import Labels, Manifest
 from ..models.methods import METHODS, LabelSetSpec
-from .holdout import HOLDOUT
+from .holdout import is_holdout
 from .noise import majority_vote
+from .protocols import noisy_label_sets
 
 
 @dataclass(frozen=True)
@@ -42,32 +43,16 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = (), *, pa
     Args:
         manifest: where the sets are.
         method: a registered name; what it uses decides.
-        requested: names of label sets; empty for all noisy ones that the method can use.
+        requested: names of label sets; empty for all noisy ones that the method can use, none by `clean` or `human`.
         partly: leave out requested sets that the method cannot use, with a note, instead of refusing them.
 
     Raises:
         UserError: a set is missing, or the method cannot use what was asked.
     """
     uses = METHODS[method].uses
-    notes: list[str] = []
-    if requested:
-        chosen = [manifest.label_set(name) for name in dict.fromkeys(requested)]
-    else:
-        chosen = [found for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS]
-    if partly or not requested:
-        usable = [found for found in chosen if uses.continuous or not _continuous(manifest, found)]
-        if len(usable) < len(chosen):
-            left = ", ".join(found.name for found in chosen if found not in usable)
-            notes.append(f"{method} cannot use continuous labels and leaves out {left}.")
-        chosen = usable
-    if not chosen:
-        raise UserError(
-            f"{manifest.path} has no noisy label set that {method} could learn from; name some with --labels. "
-            f"There are: {', '.join(manifest.header.label_sets) or 'none'}."
-        )
+    chosen, notes = learnable(manifest, method, requested, partly=partly)
     truth, unscored = _truths(manifest, list(dict.fromkeys(found.task for found in chosen)))
     notes += [f"'{task}' is learned and not scored: {_no_truth(manifest, task)}." for task in unscored]
-    _refuse(manifest, method, chosen)
     names = tuple(found.name for found in chosen)
     if uses.labels == "truth":
         chosen = [manifest.label_set(name) for name in truth.values()]
@@ -83,6 +68,41 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = (), *, pa
         voted = LabelSetSpec(f"{first.task}_majority", first.task, first.width)
         return Choice(names, (voted,), voted.name, truth, tuple(notes))
     return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
+
+
+def learnable(
+    manifest: Manifest, method: str, requested: Sequence[str] = (), *, partly: bool = False
+) -> tuple[list[LabelSet], list[str]]:
+    """The sets that a method learns from, whether or not there is a truth to score it by, and sentences to be seen.
+
+    Args:
+        manifest: where the sets are.
+        method: a registered name.
+        requested: as of `choose`.
+        partly: as of `choose`.
+
+    Raises:
+        UserError: a set is missing, or the method cannot use what was asked.
+    """
+    uses = METHODS[method].uses
+    notes: list[str] = []
+    if requested:
+        chosen = [manifest.label_set(name) for name in dict.fromkeys(requested)]
+    else:
+        chosen = noisy_label_sets(manifest)
+    if partly or not requested:
+        usable = [found for found in chosen if uses.continuous or not _continuous(manifest, found)]
+        if len(usable) < len(chosen):
+            left = ", ".join(found.name for found in chosen if found not in usable)
+            notes.append(f"{method} cannot use continuous labels and leaves out {left}.")
+        chosen = usable
+    if not chosen:
+        raise UserError(
+            f"{manifest.path} has no noisy label set that {method} could learn from; name some with --labels. "
+            f"There are: {', '.join(manifest.header.label_sets) or 'none'}."
+        )
+    _refuse(manifest, method, chosen)
+    return chosen, notes
 
 
 def vote(sets: Sequence[Labels], classes: int, seed: int) -> Labels:
@@ -125,8 +145,7 @@ def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], l
     """By task the set to be scored against, and the tasks that have none."""
     truth = {}
     for task in tasks:
-        by_annotator = _by_annotator(manifest, task)
-        name = next((by_annotator[each] for each in (*TRUTH_ANNOTATORS, HOLDOUT) if each in by_annotator), None)
+        name = _truth(manifest, task)
         if name is not None:
             truth[task] = name
     if not truth:
@@ -134,15 +153,19 @@ def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], l
     return truth, [task for task in tasks if task not in truth]
 
 
+def _truth(manifest: Manifest, task: str) -> str | None:
+    """The set of a task to be scored against: in a search's manifest its held-out labels, whatever else is there."""
+    sets = [found for found in manifest.header.label_sets.values() if found.task == task]
+    held_out = [found.name for found in sets if is_holdout(found)]
+    true = [found.name for annotator in TRUTH_ANNOTATORS for found in sets if found.annotator == annotator]
+    return next(iter(held_out + true), None)
+
+
 def _no_truth(manifest: Manifest, task: str) -> str:
     return (
         f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; there are: "
-        f"{', '.join(_by_annotator(manifest, task).values())}"
+        f"{', '.join(found.name for found in manifest.header.label_sets.values() if found.task == task)}"
     )
-
-
-def _by_annotator(manifest: Manifest, task: str) -> dict[str, str]:
-    return {found.annotator: found.name for found in manifest.header.label_sets.values() if found.task == task}
 
 
 def _stored_majority(manifest: Manifest, names: Sequence[str]) -> LabelSet | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,6 +13,7 @@ from ..core.config import to_dict
 from ..core.errors import UserError
 from ..core.files import finite, read_json, whole_file, write_json
 from .grid import Outcome
+from .reporting.shapes import check, read_rows
 from .tables import TABLES, TableRun
 
 DIGITS = 5
@@ -20,6 +21,9 @@ DIGITS = 5
 
 SHOWN = ("accuracy", "ccc", "mse")
 """The scores that a table has a column for, in this order."""
+
+ALIKE = ("manifest", "settings", "options", "init", "device")
+"""What a system's runs share. Tables of before have neither `init` nor `device`: unknown there, and not different."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,11 @@ class System:
 
 
 def gather(name: str, title: str, protocol: str | None, runs: Sequence[TableRun], outcomes: Sequence[Outcome]) -> Any:
-    """The document of a table: configuration, result and curves of every run, without pictures and checkpoints."""
+    """The document of a table: configuration, result and curves of every run, without pictures and checkpoints.
+
+    Raises:
+        UserError: the configuration or the metrics of a finished run are damaged.
+    """
     return finite(
         {
             "table": name,
@@ -95,11 +103,18 @@ def _run(run: TableRun, outcome: Outcome) -> dict[str, Any]:
         "manifest": {"name": plan.manifest.path.name, "sha256": plan.manifest.fingerprint},
         "settings": to_dict(plan.config.settings),
         "options": to_dict(plan.config.options),
+        "init": plan.config.init,
+        "device": plan.config.device,
     }
     if outcome.result is None:
         return found | {"failure": outcome.failure}
-    machine = read_json(plan.folder.config)["machine"]
-    return found | {"machine": machine, "result": _rounded(outcome.result), "curves": curves(plan.folder.rows())}
+    stored = read_json(plan.folder.config)
+    check(stored, {"machine": dict}, str(plan.folder.config))
+    return found | {
+        "machine": stored["machine"],
+        "result": rounded(outcome.result),
+        "curves": curves(read_rows(plan.folder)),
+    }
 
 
 def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -110,16 +125,17 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         values |= row["losses"] | {f"agrees {name}": value for name, value in row["agreement"].items()}
         for name, value in values.items():
             if value is not None:
-                found.setdefault(name, [None] * len(rows))[place] = _rounded(value)
+                found.setdefault(name, [None] * len(rows))[place] = rounded(value)
     return found
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """A value of JSON as a table has it, with `DIGITS` decimals."""
     if isinstance(value, float):
         return round(value, DIGITS)
     if isinstance(value, Mapping):
-        return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {key: rounded(each) for key, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def read_evidence(path: Path) -> dict[str, Any]:
@@ -157,20 +173,27 @@ def merge_evidence(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for run in (run for document in documents for run in document["runs"]):
         key = run["system"], run["seed"]
         before = runs.setdefault(key, run)
-        if "result" in before and "result" in run and before != run:
+        if "result" in before and "result" in run and _differing(before, run, before):
             raise UserError(f"There are two results of {key[0]}, seed {key[1]}; leave one of the files out.")
         if "result" in run:
-            runs[key] = run
-    alike: dict[str, Mapping[str, Any]] = {}
+            runs[key] = {**before, **run} if "result" in before else run
+    by_system: dict[str, list[Mapping[str, Any]]] = {}
     for (system, seed), run in runs.items():
-        other = alike.setdefault(system, run)
-        differing = [name for name in ("manifest", "settings", "options") if run[name] != other[name]]
-        if differing:
-            raise UserError(f"Seeds {other['seed']} and {seed} of {system} differ in their {' and '.join(differing)}.")
+        for other in by_system.setdefault(system, []):
+            differing = _differing(other, run, ALIKE)
+            if differing:
+                which = f"Seeds {other['seed']} and {seed} of {system}"
+                raise UserError(f"{which} differ in their {' and '.join(differing)}.")
+        by_system[system].append(run)
     rows = TABLES[first["table"]].rows if first["table"] in TABLES else ()
     order = {row.system: place for place, row in enumerate(rows)}
     ordered = sorted(runs.values(), key=lambda run: (order.get(run["system"], len(order)), run["seed"]))
     return {**first, "runs": ordered}
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """In which of these entries two runs differ; what only one of them has is unknown of the other."""
+    return [name for name in names if name in one and name in other and one[name] != other[name]]
 
 
 def finished_runs(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ import torch
 
 from ..core.errors import UserError
 from ..core.processes import end_with_parent, quick_processes
+from .reporting.shapes import read_result
 from .run import Plan, execute
 from .watch import Messages
 
@@ -128,9 +129,9 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
         while waiting or running:
             while waiting and free:
                 place, plan = waiting.popleft()
-                found = None if again else plan.folder.finished()
-                if found is not None:
-                    end(place, Outcome(found))
+                before = None if again else ended_before(plan)
+                if before is not None:
+                    end(place, before)
                     continue
                 reader, writer = context.Pipe(duplex=False)
                 slot = free.pop()
@@ -155,6 +156,15 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
         for run in running.values():
             run.process.join()
     return [outcomes[place] for place in range(len(plans))]
+
+
+def ended_before(plan: Plan) -> Outcome | None:
+    """How a run ended earlier; None where it is still to be done. A damaged result is a failure like any other."""
+    try:
+        result = read_result(plan.folder)
+    except UserError as error:
+        return Outcome(None, str(error))
+    return None if result is None else Outcome(result)
 
 
 def tell_end(heed: Heed | None, place: int, outcome: Outcome) -> None:

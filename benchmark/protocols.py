@@ -1,4 +1,7 @@
-"""The paper's evaluations on faces (Sec. 5.2): which label sets are learned from, and with what values."""
+"""Which label sets are learned from where none is named.
+
+By default all noisy ones; by one of the paper's evaluations on faces (Sec. 5.2) certain ones, with certain values.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.errors import UserError, look_up
+from ..core.schema import NOISY_KINDS, TRUTH_ANNOTATORS, LabelSet
 from ..manifest import Manifest
 
 
@@ -44,6 +48,16 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 """λ is the paper's (supplement, Sec. C); start epochs, 64 pixels and 500 hidden units are its authors' code's, whose
 game begins after epoch 5 and −1, counted from 0."""
+
+
+def noisy_label_sets(manifest: Manifest) -> list[LabelSet]:
+    """The label sets that are learned from, and aggregated, where the user names none.
+
+    The truth is told by its annotator, so that annotator's sets are none of them, whatever their kind: what is scored
+    against must not be learned from unasked.
+    """
+    sets = manifest.header.label_sets.values()
+    return [found for found in sets if found.kind in NOISY_KINDS and found.annotator not in TRUTH_ANNOTATORS]
 
 
 def find_protocol(name: str) -> Protocol:

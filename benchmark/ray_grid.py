@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.cluster import Cluster, cluster, enter
 from ..core.errors import UserError, first_line, unknown_name
-from .grid import Heed, Outcome, Runner, each_folder_once, run_grid, tell_end
+from .grid import Heed, Outcome, Runner, each_folder_once, ended_before, run_grid, tell_end
 from .run import Plan, execute
 from .watch import Messages
 
@@ -89,9 +89,9 @@ def run_on_ray(
             while waiting and len(running) < jobs:
                 place = waiting.popleft()
                 anew = again and not lost[place]
-                result = None if anew else plans[place].folder.finished()
-                if result is not None:
-                    end(place, Outcome(result))
+                before = None if anew else ended_before(plans[place])
+                if before is not None:
+                    end(place, before)
                     continue
                 task = work.remote(_Told(place, inbox), plans[place], cpus, anew, str(Path.cwd()))
                 running[task] = place

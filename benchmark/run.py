@@ -41,6 +41,7 @@ from .choose import Choice, choose, refuse_missing, vote
 from .evaluate import agreement_subset, evaluate, final_details, main_score
 from .loggers import DEFAULT_LOGGERS, Loggers, check_loggers
 from .predictions import write_predictions
+from .reporting.shapes import read_result
 from .settings import RunConfig, RunSettings, resolve
 from .watch import Messages, Watcher, passing_on
 
@@ -173,20 +174,20 @@ def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) 
         What `result.json` holds.
 
     Raises:
-        UserError: unusable data, a loss that is not finite, a folder in use or not writable.
+        UserError: unusable data, a loss that is not finite, a folder in use or not writable, a damaged result.
     """
     folder = plan.folder
     with folder.locked(), repeatable():
         if again:
             folder.clear()
-        finished = folder.finished()
+        finished = read_result(folder)
         if finished is not None:
             return finished
         if plan.devices == 1:
             folder.start(_description(plan))
             return _train(plan, watcher, ALONE, torch.device(plan.config.device))
     launch(_train_together, (plan,), plan.devices, plan.config.device, passing_on(plan, watcher))
-    result = folder.finished()
+    result = read_result(folder)
     if result is None:
         raise UserError(f"The processes ended without a result in {folder.path}; run the same command again to go on.")
     return result

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError
-from ..core.files import locked, write_json
+from ..core.files import locked, sha256_file, write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
+from ..training.device import choose_device, default_preset
+from ..training.folder import identity
+from ..training.weights import is_safetensors
 from .bench import plan_bench
-from .choose import choose
+from .choose import learnable
 from .evaluate import main_score
 from .grid import Heed, Outcome, run_grid
-from .holdout import HOLDOUT, make_holdout
-from .protocols import protocol_labels
+from .holdout import is_holdout, make_holdout
+from .protocols import find_protocol, protocol_labels
 from .run import Plan
 from .settings import refuse_empty
 from .tables import Row, TableRun
@@ -28,6 +30,7 @@ from .tables import Row, TableRun
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
 SHARE = 0.1
 """Of the training images, held out for their noisy labels."""
@@ -81,14 +84,36 @@ class Search:
                 "A search needs something to choose, such as --set lambda=0.1..1 or --set batch_size=32,64."
             )
 
-    @property
+    @cached_property
     def folder(self) -> Path:
-        """Where the held-out manifest and the trials' journal go: the same search goes on there."""
-        asked = {name: str(self.common.get(name)) for name in ("preset", "protocol", "init", "changes")}
-        request = [self.method, {name: list(several) for name, several in self.space.items()}, list(self.labels), asked]
-        digest = hashlib.sha256(f"{json.dumps(request)} {self.manifest.fingerprint}".encode()).hexdigest()[:8]
-        stem = f"search-{self.manifest.path.stem}-{self.method}-seed{self.seed}-{digest}"
-        return Path(self.common.get("out", "runs")) / stem
+        """Where the held-out manifest and the trials' journal go: the same search goes on there.
+
+        Raises:
+            UserError: the device is unknown or not there, or the file of initial weights cannot be read.
+        """
+        stem = f"search-{self.manifest.path.stem}-{self.method}-seed{self.seed}"
+        return Path(self.common.get("out", "runs")) / f"{stem}-{identity(self._request(), self.manifest.fingerprint)}"
+
+    def _request(self) -> dict[str, Any]:
+        """What tells searches apart, as it decides their runs: scores of one must not guide another."""
+        device = choose_device(self.common.get("device", "auto"))
+        return {
+            "method": self.method,
+            "space": {name: list(several) for name, several in self.space.items()},
+            "labels": list(self.labels),
+            "preset": self.common.get("preset") or default_preset(device),
+            "protocol": self.common.get("protocol"),
+            "device": device,
+            "init": _digest(self.common.get("init")),
+            "changes": _texts(self.common.get("changes") or {}),
+        }
+
+    @property
+    def labelled_by(self) -> str:
+        """The run's setting of this name, the user's before the protocol's; empty for none."""
+        protocol = self.common.get("protocol")
+        values = {} if protocol is None else find_protocol(protocol).changes
+        return str({**values, **(self.common.get("changes") or {})}.get("labelled_by", ""))
 
 
 def is_range(text: str) -> bool:
@@ -118,8 +143,9 @@ def run_search(
     with locked(search.folder):
         held, space = _prepared(search)
         study = _study(search)
-        trials = [_told(trial) for trial in study.trials if trial.state.is_finished()]
-        under_way = [(trial.number, trial.params) for trial in study.trials if not trial.state.is_finished()]
+        known = _whole(study, space)
+        trials = [_told(trial) for trial in known if trial.state.is_finished()]
+        under_way = [(trial.number, trial.params) for trial in known if not trial.state.is_finished()]
         while len(trials) < search.trials:
             wanted = min(jobs, search.trials - len(trials))
             round_ = under_way[:wanted]
@@ -152,17 +178,34 @@ def _prepared(search: Search) -> tuple[Manifest, dict[str, BaseDistribution]]:
     if METHODS[search.method].uses.labels == "truth":
         raise UserError(f"{search.method} learns from clean labels; a search is for those who have none.")
     refuse_empty(search.space)
+    if "labelled_by" in search.space:
+        raise UserError("labelled_by says which images a search has, so there is nothing to choose: give it one value.")
     space = {name: _distribution(name, several) for name, several in search.space.items()}
     labels, protocol = search.labels, search.common.get("protocol")
     if protocol is not None and not labels:
         labels = protocol_labels(search.manifest, protocol)
-    names = choose(search.manifest, search.method, labels, partly=protocol is not None).labels
+    # nobody need know the truth here: the held-out labels are noisy ones
+    chosen, _ = learnable(search.manifest, search.method, labels, partly=protocol is not None)
+    names = [found.name for found in chosen]
     path = search.folder / "holdout.parquet"
-    held = Manifest.open(path) if path.exists() else make_holdout(search.manifest, names, SHARE, search.seed, path)
-    for pick in (0, -1):  # the ends of every range and list
+    if path.exists():
+        held = Manifest.open(path)
+        _check_ends(search, held, space)
+        return held, space
+    held = make_holdout(search.manifest, names, SHARE, search.seed, path, search.labelled_by)
+    try:
+        _check_ends(search, held, space)
+    except UserError:
+        path.unlink()  # a search that cannot be leaves none
+        raise
+    return held, space
+
+
+def _check_ends(search: Search, held: Manifest, space: Mapping[str, BaseDistribution]) -> None:
+    """Plan a run with the first and one with the last value of every range and list."""
+    for pick in (0, -1):
         ends = {name: str(each.to_external_repr(_ends(each)[pick])) for name, each in space.items()}
         _plan(search, held, ends)
-    return held, space
 
 
 def _ends(distribution: Any) -> tuple[Any, Any]:
@@ -201,19 +244,46 @@ def _study(search: Search) -> Study:
     return study
 
 
+def _whole(study: Study, space: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
+    """The trials with a value for every option.
+
+    A kill while Optuna draws leaves one with some of its values. It was never run and could not be as it was meant, so
+    it is told to have failed, and another one takes its place.
+    """
+    from optuna.trial import TrialState
+
+    whole = []
+    for trial in study.trials:
+        if space.keys() <= trial.params.keys():
+            whole.append(trial)
+        elif not trial.state.is_finished():
+            study.tell(trial.number, state=TrialState.FAIL)
+    return whole
+
+
+def _digest(init: Path | None) -> str:
+    """A run's word for the file of its initial weights: a hash of its bytes, empty for none."""
+    if init is None:
+        return ""
+    is_safetensors(init)  # a missing file is a sentence
+    return sha256_file(init)
+
+
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
 def _plan(search: Search, held: Manifest, values: Mapping[str, str]) -> Plan:
-    labels = [found.name for found in held.header.label_sets.values() if found.annotator != HOLDOUT]
+    labels = [found.name for found in held.header.label_sets.values() if not is_holdout(found)]
     common = {name: value for name, value in search.common.items() if name != "changes"}
+    # the images that it names are all there are, and its labels may be the truth, which is not there
+    fixed = {**(search.common.get("changes") or {}), "labelled_by": ""}
     (plan,) = plan_bench(
         held,
         [search.method],
         labels=labels,
         seed=search.seed,
-        changes={**search.common.get("changes", {}), **values},
+        changes={**fixed, **values},
         **common,
     )
     return plan

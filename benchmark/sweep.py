@@ -11,10 +11,11 @@ from .. import __version__
 from ..core.errors import UserError
 from ..core.files import locked, read_json, write_json
 from ..manifest import Manifest
-from .bench import check_request, plan_bench, runs_folder
+from .bench import check_request, plan_bench, runs_folder, whole_seed
 from .evaluate import main_score
 from .evidence import gather, store
 from .grid import Heed, Outcome, Runner, run_grid
+from .reporting.shapes import read_result
 from .settings import refuse_empty, usable_options
 from .tables import Row, TableRun
 
@@ -37,6 +38,8 @@ def plan_sweep(
 ) -> list[TableRun]:
     """Plan every run of a grid, the first seed of every combination before the second.
 
+    What is the same run in other words, such as `0.001` and `1e-3`, is planned once, under the first of its names.
+
     Args:
         manifest: where images and labels come from.
         methods: registered names, or `all`.
@@ -48,17 +51,18 @@ def plan_sweep(
         common: further arguments of `plan_bench`.
 
     Raises:
-        UserError: an unknown name, a value that is not allowed, a run that is impossible; none has been started.
+        UserError: an unknown name, a value or seed that is not allowed, a run that is impossible; none has begun.
     """
     refuse_empty(values)
-    if not seeds:
+    each_seed = list(dict.fromkeys(map(whole_seed, seeds)))
+    if not each_seed:
         raise UserError("No seed is named; give one or several, such as 0,1,2.")
     first = {name: several[0] for name, several in values.items()}
     names = check_request(methods, preset, first, device, protocol)
     rows = [row for name in names for row in _rows(name, values)]
-    return [
+    runs = (
         TableRun(row, plan)
-        for seed in seeds
+        for seed in each_seed
         for row in rows
         for plan in plan_bench(
             manifest,
@@ -70,7 +74,11 @@ def plan_sweep(
             changes=row.changes,
             **common,
         )
-    ]
+    )
+    once: dict[Path, TableRun] = {}
+    for run in runs:
+        once.setdefault(run.plan.folder.path, run)
+    return list(once.values())
 
 
 def _rows(method: str, values: Mapping[str, Sequence[str]]) -> list[Row]:
@@ -95,6 +103,9 @@ class Queue:
     Attributes:
         folder: where the file and the tables go: the same runs give the same folder.
         entries: a run each, as in the file.
+
+    Raises:
+        UserError: the metrics or the result of a run are damaged.
     """
 
     def __init__(self, request: Mapping[str, Any], runs: Sequence[TableRun]) -> None:
@@ -165,7 +176,7 @@ def run_sweep(
 
 def _entry(run: TableRun) -> dict[str, Any]:
     folder = run.plan.folder
-    result = folder.finished()
+    result = read_result(folder)
     epochs = len(folder.rows()) if folder.metrics.exists() else 0
     return {
         "system": run.row.system,

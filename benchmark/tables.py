@@ -8,15 +8,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..core.config import to_dict
 from ..core.errors import UserError, look_up
-from ..core.schema import NOISY_KINDS, LabelSet
+from ..core.schema import LabelSet
 from ..manifest import Manifest
 from ..models.adversarial_weight import RULES
 from .bench import check_request, dataset_root, plan_bench, runs_folder
 from .cifar import make_cifar
-from .protocols import find_protocol, protocol_labels
+from .protocols import find_protocol, noisy_label_sets, protocol_labels
 from .run import Plan
-from .settings import usable_options
+from .settings import resolve, usable_options
 
 
 @dataclass(frozen=True)
@@ -229,13 +230,13 @@ def plan_table(
         manifest: learn from this one; None for the table's own, made where they are not there.
         data: where the dataset is, if it is not at the manifest's hint.
         protocol: of a table of faces.
-        changes: option values that go before a row's own.
+        changes: option values of every row that has the option.
         say: is told when a manifest is made.
         common: further arguments of `plan_bench`.
 
     Raises:
-        UserError: an unknown name, a table that needs a protocol or another manifest, a manifest with other noise under
-            the name of the table's own, a run that is impossible.
+        UserError: an unknown name, a change that undoes what a row is named for, a table that needs a protocol or
+            another manifest, a manifest with other noise under the name of the table's own, a run that is impossible.
     """
     table = find_table(name)
     _check_protocol(name, table, manifest, protocol)
@@ -244,6 +245,8 @@ def plan_table(
     check_request(
         [row.method for row in rows], common.get("preset"), changes or {}, common.get("device", "auto"), protocol
     )
+    for row in rows:
+        _check_changes(row, changes or {})
     opened = {row.data: _open(row.data, manifest, data, say) for row in rows}
     if manifest is None:
         for row in rows:
@@ -299,6 +302,26 @@ def _check_data(name: str, rows: Sequence[Row], manifest: Path | None) -> None:
         )
 
 
+def _check_changes(row: Row, changes: Mapping[str, Any]) -> None:
+    """Refuse values that make a row another system than its name and its published figures are for."""
+    # a rule, such as `lambda=auto` is, finds another λ than a row's; a row of a rule keeps it from whatever λ it starts
+    own = [*row.changes, *(["lambda_rule"] if "lambda" in row.changes else [])]
+    typed = {name: value for name, value in changes.items() if name in (*own, "lambda")}
+    named, asked = _values_of(row, {}), _values_of(row, typed)
+    if any(named[name] != asked[name] for name in own):
+        kept = ", ".join(f"{name}={value}" for name, value in row.changes.items())
+        raise UserError(
+            f"'{row.system}' is the row of {kept}, which {', '.join(f'{name}={typed[name]}' for name in typed)} would "
+            f"undo. Leave that out, or choose other rows with --row."
+        )
+
+
+def _values_of(row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's values with these changes, and otherwise the defaults: no preset has what a row is named for."""
+    settings, options = resolve(row.method, "paper", {**row.changes, **changes})
+    return {**to_dict(settings), **to_dict(options)}
+
+
 def _open(noisy: NoisyCifar, manifest: Path | None, data: Path | None, say: Callable[[str], Any]) -> Manifest:
     if manifest is not None:
         return Manifest.open(manifest)
@@ -311,7 +334,7 @@ def _open(noisy: NoisyCifar, manifest: Path | None, data: Path | None, say: Call
 
 
 def _noisy_sets(row: Row, manifest: Manifest) -> list[LabelSet]:
-    return [found for found in manifest.header.label_sets.values() if found.kind in NOISY_KINDS][: row.first or None]
+    return noisy_label_sets(manifest)[: row.first or None]
 
 
 def _check_noise(row: Row, manifest: Manifest, *, alone: bool) -> None:

@@ -25,7 +25,12 @@ from .common import sentences
 @click.option(
     "--ids", default="", metavar="ORDER", help="What numbers mean: manifest, raf, zero, affectnet, fer2013, ferplus."
 )
-@click.option("--kind", default="imported", show_default=True, help="Of the label sets: imported, human, or model.")
+@click.option(
+    "--kind",
+    default="",
+    metavar="KIND",
+    help="Of the label sets: imported, human, or model.  [default: human of --as human or clean, else imported]",
+)
 @click.option(
     "--duplicates", default="refuse", show_default=True, help="Of contradicting labels: refuse, first, or last."
 )

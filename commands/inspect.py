@@ -18,7 +18,7 @@ from .common import print_json, sentences
     default="audit.html",
     show_default=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The page's file; replaced where it is there.",
+    help="The page's file; a page that is there is replaced.",
 )
 @click.option("--suspects", default=100, show_default=True, metavar="N", help="Suspicious labels on the page, a task.")
 @click.option(
@@ -27,6 +27,7 @@ from .common import print_json, sentences
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write a copy of the manifest with each label's quality, in columns <set>_quality.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace the file of --scores where it is there already.")
 @click.option(
     "--probs",
     metavar="RUN",
@@ -42,6 +43,7 @@ def command(
     out: Path,
     suspects: int,
     scores: Path | None,
+    overwrite: bool,
     probs: Path | None,
     truth: str | None,
     data: Path | None,
@@ -60,7 +62,14 @@ def command(
     from ..manifest import Manifest
 
     found = inspect_manifest(
-        Manifest.open(manifest), out=out, scores=scores, suspects=suspects, probs=probs, truth=truth, root=data
+        Manifest.open(manifest),
+        out=out,
+        scores=scores,
+        suspects=suspects,
+        probs=probs,
+        truth=truth,
+        root=data,
+        overwrite=overwrite,
     )
     if as_json:
         print_json(found.audit.to_json() | {"notes": list(found.notes), "page": str(out)})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..core.terminal import say
 from .common import sentences
 
 
@@ -17,7 +18,7 @@ from .common import sentences
     default="report.html",
     show_default=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The page's file; replaced where it is there.",
+    help="The page's file; a page that is there is replaced.",
 )
 @click.option("--title", default="", metavar="TEXT", help="Title of the page.  [default: the folders' names]")
 @click.option(
@@ -40,10 +41,12 @@ def command(runs: tuple[Path, ...], out: Path, title: str, manifests: tuple[Path
       noisyfer report runs/table-1-small-0da30c32 -o table1.html --title "Table 1"
     """
     from ..benchmark.report import write_report
+    from ..core.web import refuse_no_page
 
+    refuse_no_page(out)
     written = write_report(runs, out, title=title, manifests=manifests)
     for sentence in written.notes:
-        click.echo(sentence, err=True)
+        say(sentence)
     unfinished = f" {written.unfinished} unfinished." if written.unfinished else ""
     counted = f"{written.finished} finished runs of {written.systems} systems"
-    click.echo(f"{out}: {counted}, {written.size / 1e6:.2f} MB.{unfinished}")
+    say(f"{out}: {counted}, {written.size / 1e6:.2f} MB.{unfinished}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from ..core.errors import UserError
 from ..core.terminal import say
 from .common import sentences
+
+_ALONE = {"--decisions": ("port", "limit", "probs", "data"), "--apply": ("out", "annotator", "only_decided")}
+"""By mode, the parameters that the other one does not read."""
 
 
 @click.command("review")
@@ -55,6 +59,7 @@ def command(
 
     if (decisions is None) == (applied is None):
         raise UserError("Give either --decisions CSV, to review, or --apply CSV, to make a label set of decisions.")
+    _refuse_useless("--decisions" if applied is None else "--apply")
     opened = Manifest.open(manifest)
     if applied is not None:
         if out is None:
@@ -71,3 +76,24 @@ def command(
         # the address is needed whatever is silenced
         made = review(opened, decisions, name=name, port=port, most=limit, probs=probs, root=data, say=click.echo)
         say(f"{made:,} decisions were added to {decisions}.")
+
+
+def _refuse_useless(mode: str) -> None:
+    """Refuse options that would do nothing; what the environment says is for any review and passed over.
+
+    Args:
+        mode: `--decisions` or `--apply`.
+
+    Raises:
+        UsageError: options of the other mode alone were typed, or are in the --config file.
+    """
+    (other,) = _ALONE.keys() - {mode}
+    context = click.get_current_context()
+    asked = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP)
+    given = [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name in _ALONE[other] and context.get_parameter_source(parameter.name) in asked
+    ]
+    if given:
+        raise click.UsageError(f"With {mode} leave out {' and '.join(given)}, which only {other} reads.")

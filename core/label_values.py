@@ -75,9 +75,16 @@ def check_labels(what: str, task: Task, values: Array, present: Array) -> None:
 def check_probs(what: str, task: Task, column: pa.Array) -> None:
     """See whether each row's probabilities are one a class, in [0, 1] and together 1.
 
+    Args:
+        what: begins the sentence.
+        task: with classes.
+        column: as somebody's file has it, so of any type.
+
     Raises:
-        ManifestError: some are not; `what` begins the sentence.
+        ManifestError: it has no lists of numbers, or some are not so.
     """
+    if not _lists_numbers(column.type):
+        raise ManifestError(f"{what} has values of the type {column.type!s:.80}; lists of numbers were expected.")
     present, classes = column.drop_null(), len(task.classes)
     lengths = pc.list_value_length(present).to_numpy(zero_copy_only=False)
     if (lengths != classes).any():
@@ -88,3 +95,10 @@ def check_probs(what: str, task: Task, column: pa.Array) -> None:
     if wrong.any():
         found = f"{wrong.sum()} rows of probabilities such as {probs[wrong][0].tolist()}"
         raise ManifestError(f"{what} has {found}; numbers in [0, 1] that sum to 1 were expected.")
+
+
+def _lists_numbers(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists that NumPy computes with."""
+    if not any(is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+        return False
+    return bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))

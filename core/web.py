@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .. import __version__
-from .files import refuse_second_writer, whole_file
+from .errors import UserError
+from .files import refuse_second_writer, whole_file, write_failure
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 CORE = __package__
 """The package whose `assets` hold the frame's own templates, style and script."""
+
+_BEGINNING = b"<!doctype html"
+"""What every page begins with, in capitals or not."""
 
 _FORMATS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"RIFF": "webp"}
 
@@ -150,11 +154,38 @@ def write_page(path: Path, html: str) -> None:
     """Write a page, whole or not at all.
 
     Raises:
-        UserError: `path` is a folder or cannot be written.
+        UserError: `path` is a folder, holds something that is no page, or cannot be written.
     """
+    refuse_no_page(path)
     refuse_second_writer(path)
     with whole_file(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def refuse_no_page(path: Path) -> None:
+    """Refuse to replace a file that is no page: somebody's manifest, or notes. Pages and empty files may be replaced.
+
+    Args:
+        path: where a page is to be written; also before the work of making it.
+
+    Raises:
+        UserError: something else stands there, or cannot be looked at.
+    """
+    try:
+        # a folder has a sentence of its own when it is written to
+        other = path.exists() and not path.is_dir() and not _may_be_replaced(path)
+    except OSError as error:
+        raise write_failure(path, error) from error
+    if other:
+        raise UserError(f"Cannot write the page {path}: a file that is no page stands there. Choose another name.")
+
+
+def _may_be_replaced(path: Path) -> bool:
+    if not path.is_file():  # a pipe or a device, which would keep a reader waiting
+        return False
+    with path.open("rb") as stream:
+        beginning = stream.read(len(_BEGINNING))
+    return not beginning or beginning.lower() == _BEGINNING
 
 
 def table(

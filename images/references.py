@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import stat
 from pathlib import Path, PurePosixPath
 
 from .decode import UnreadableImage
@@ -62,6 +64,8 @@ def inside(root: Path, file: str) -> Path:
         if not path.is_file():
             found = "that is a folder or a device, no file," if path.exists() else "there is no such file"
             raise UnreadableImage(file, f"{found} under the root {root}", "missing")
+        if not _may_lead_out(root, file):  # resolving, of picture and root, looks at every folder down from `/`
+            return path
         target, resolved_root = path.resolve(), root.resolve()
     except OSError as error:  # such as a folder that may not be entered, or a name too long for the file system
         raise UnreadableImage(file, f"it cannot be opened ({error.strerror})") from error
@@ -73,3 +77,19 @@ def inside(root: Path, file: str) -> Path:
             "Copy the file into the root, or give a root that holds both.",
         )
     return path
+
+
+def _may_lead_out(root: Path, file: str) -> bool:
+    """Whether a part of `file` is a link or points upwards: without any it lies below `root`, wherever that is.
+
+    Raises:
+        OSError: a part cannot be looked at.
+    """
+    if file.startswith("/") or ".." in file:
+        return True
+    path = str(root)
+    for part in file.split("/"):
+        path = f"{path}/{part}"
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            return True
+    return False

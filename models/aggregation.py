@@ -14,7 +14,7 @@ SMALLEST = 1e-10
 """Entries of π are at least this before a logarithm is taken, since 0·log 0 is no number. p is not raised: a class that
 nobody has would come back to life, iteration by iteration."""
 MOST_PATTERNS = 2**62
-"""Combinations of labels that an int64 can number."""
+"""Combinations of labels that an int64 can number; before there are more, those that do not occur lose theirs."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,15 @@ def _patterns(labels: Sequence[Tensor], masks: Sequence[Tensor], classes: int) -
 
     Returns:
         P places of one sample each of every pattern; N, each sample's pattern; float64 P, how many samples have it.
-        Where no number of 64 bits tells all patterns apart, each sample is one by itself.
     """
-    if (classes + 1) ** len(labels) > MOST_PATTERNS:
-        every = torch.arange(len(labels[0]))
-        return every, every, torch.ones(len(every), dtype=torch.float64)
-    code = torch.zeros(len(labels[0]), dtype=torch.int64)
+    code, numbers = torch.zeros(len(labels[0]), dtype=torch.int64), 1
     for given, mask in zip(labels, masks, strict=True):
+        if numbers * (classes + 1) > MOST_PATTERNS:
+            # no more numbers than samples, in the same order, so that patterns come as they would without it
+            occurring, code = code.unique(return_inverse=True)
+            numbers = len(occurring)
         code = code * (classes + 1) + torch.where(mask, given + 1, 0)
+        numbers *= classes + 1
     _, pattern, counts = code.unique(return_inverse=True, return_counts=True)
     firsts = torch.empty(len(counts), dtype=torch.int64).scatter_(0, pattern, torch.arange(len(code)))
     return firsts, pattern, counts.double()

@@ -51,10 +51,9 @@ def rates_from_agreement(labels: Sequence[Tensor], masks: Sequence[Tensor], clas
     from scipy.optimize import least_squares
 
     pairs = list(combinations(range(len(labels)), 2))
-    both = [masks[first] & masks[second] for first, second in pairs]
-    equal = [labels[first] == labels[second] for first, second in pairs]
-    counts = np.array([int(shared.sum()) for shared in both], dtype=float)
-    agreed = np.array([int((same & shared).sum()) for same, shared in zip(equal, both, strict=True)], dtype=float)
+    # pair by pair: the masks of all pairs of many sets would fill the memory
+    met = [_met(labels, masks, *pair) for pair in pairs]
+    counts, agreed = np.array(met, dtype=float).reshape(-1, 2).T
     if not counts.any():
         raise UserError(
             "The noise rate cannot be estimated from agreement: no two label sets label the same sample. "
@@ -71,6 +70,12 @@ def rates_from_agreement(labels: Sequence[Tensor], masks: Sequence[Tensor], clas
 
     found = least_squares(residuals, np.full(len(labels), start), bounds=(0, 1), xtol=1e-12, ftol=1e-12, gtol=1e-12)
     return torch.from_numpy((1 - found.x) * (classes - 1) / classes)
+
+
+def _met(labels: Sequence[Tensor], masks: Sequence[Tensor], first: int, second: int) -> tuple[int, int]:
+    """How many samples two sets both label, and how many of these alike."""
+    both = masks[first] & masks[second]
+    return int(both.sum()), int((both & (labels[first] == labels[second])).sum())
 
 
 def rate_from_losses(losses: Tensor) -> float:

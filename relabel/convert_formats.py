@@ -109,22 +109,12 @@ def webdataset(folder: Path, pictures: Pictures) -> None:
     """Tar files: `<split>-000000.tar` with a picture and a JSON a sample, and `classes.json`."""
     sets, tasks = pictures.view.header.label_sets, pictures.view.header.tasks
     with contextlib.ExitStack() as stack:
-        open_: dict[str, tarfile.TarFile] = {}
-        sizes: dict[str, int] = {}
-        counts: dict[str, int] = {}
+        tars: dict[str, _Tars] = {}
         for record in pictures:
-            split = record.split
-            if split not in open_ or sizes[split] >= SHARD_BYTES:
-                if split in open_:
-                    open_[split].close()
-                name = folder / f"{split}-{counts.get(split, 0):06d}.tar"
-                open_[split] = stack.enter_context(tarfile.open(name, "w", format=tarfile.PAX_FORMAT))
-                counts[split], sizes[split] = counts.get(split, 0) + 1, 0
+            if record.split not in tars:
+                tars[record.split] = stack.enter_context(_Tars(folder, record.split))
             labels = {name: _told(record, found, tasks[found.task]) for name, found in sets.items()}
-            told = {"id": record.row["id"], "image": record.row["image"], "labels": labels}
-            _add(open_[split], record.file, record.data)
-            _add(open_[split], f"{record.key}.json", json.dumps(told, ensure_ascii=False).encode())
-            sizes[split] += len(record.data)
+            tars[record.split].add(record, {"id": record.row["id"], "image": record.row["image"], "labels": labels})
     write_json(folder / "classes.json", {name: list(task.classes) for name, task in tasks.items() if task.classes})
 
 
@@ -157,6 +147,34 @@ def coco(folder: Path, pictures: Pictures) -> None:
                 if header.tasks[found.task].classes and value is not None:
                     place = categories[found.task, value]["id"]
                     document.annotation(_coco_annotation(number, record, found, place))
+
+
+class _Tars:
+    """The tar files of a split, one after the other; nothing is held of those that are full."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.folder, self.split, self.count = folder, split, 0
+
+    def __enter__(self) -> _Tars:
+        self._begin()
+        return self
+
+    def add(self, record: Record, told: Mapping[str, Any]) -> None:
+        """Append a sample, in a new file where the last one is full."""
+        if self.size >= SHARD_BYTES:
+            self.archive.close()
+            self._begin()
+        _add(self.archive, record.file, record.data)
+        _add(self.archive, f"{record.key}.json", json.dumps(told, ensure_ascii=False).encode())
+        self.size += len(record.data)
+
+    def __exit__(self, *error: Any) -> None:
+        self.archive.__exit__(*error)
+
+    def _begin(self) -> None:
+        name = self.folder / f"{self.split}-{self.count:06d}.tar"
+        self.archive = tarfile.open(name, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed by `add` or at exit
+        self.count, self.size = self.count + 1, 0
 
 
 class _Coco:
@@ -252,3 +270,4 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)  # no dates and owners: the same rows give the same bytes
     entry.size = len(data)
     archive.addfile(entry, io.BytesIO(data))
+    archive.getmembers().clear()  # the archive's own list, which grows and is not needed to end it

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.schema import FACE_BOX, STATUS_OK, LabelSet
+from ..core.repeats import repeats
+from ..core.schema import FACE_BOX, STATUS_OK, LabelSet, ManifestError
 from ..images.decode import UnreadableImage, decode_rgb, picture_size
 from ..images.pictures import PictureReader
 from ..manifest import Manifest
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 ROWS = 128
 LONGEST = 80
 """Characters of a file's name that come from the sample's id."""
+
+MARK_DIGITS = 16
+"""Hexadecimal digits that tell apart ids of one name: with ten, two of a million such ids would share theirs in every
+third dataset."""
 
 SUFFIXES = {
     b"\xff\xd8\xff": ".jpg",
@@ -28,6 +37,7 @@ SUFFIXES = {
 """By their first bytes, the pictures that are taken as they are; others become PNG."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+_MARKED = re.compile(rf".*-[0-9a-f]{{{MARK_DIGITS}}}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -96,29 +106,64 @@ class Pictures:
         """Read them, some at a time.
 
         Raises:
-            UserError: a picture cannot be read.
+            UserError: a picture cannot be read, or an id occurs more than once.
         """
-        taken: set[str] = set()
+        mark_capitals = self._ids_alike_but_for_case()
         done = 0
         with PictureReader(self.root) as reader:
             for batch in self.view.batches(batch_rows=ROWS):
                 rows = [row for row in batch.to_pylist() if row["status"] == STATUS_OK]
                 for row, source in zip(rows, reader.fetch([row["image"] for row in rows]), strict=True):
                     data, suffix, size = _encoded(source, row["image"])
-                    yield Record(_key(row["id"], taken), row, data, suffix, size)
+                    yield Record(_key(row["id"], mark_capitals), row, data, suffix, size)
                     done += 1
                     if self.progress is not None:
                         self.progress(done, self.usable)
 
+    def _ids_alike_but_for_case(self) -> bool:
+        """Whether some ids that could be names as they are would be the same file where case does not count.
 
-def _key(name: str, taken: set[str]) -> str:
-    """A safe and new name like the id; file systems that do not tell case apart are thought of."""
-    plain = _UNSAFE.sub("_", name).strip("_-")[-LONGEST:] or "sample"
-    key, number = plain, 2
-    while key.casefold() in taken:
-        key, number = f"{plain}-{number}", number + 1
-    taken.add(key.casefold())
-    return key
+        Raises:
+            ManifestError: an id occurs more than once, so that two pictures would have one name.
+        """
+        if not repeats(lambda: map(_lower_where_safe, self._ids())):
+            return False
+        if repeated := repeats(self._ids):
+            raise ManifestError(
+                f"{self.view.path}: {repeated} ids occur more than once, and pictures are named by their ids. Give "
+                "every sample an id of its own."
+            )
+        return True
+
+    def _ids(self) -> Iterator[pa.Array]:
+        return (batch.column("id") for batch in self.view.batches(["id"]))
+
+
+def _lower_where_safe(ids: pa.Array) -> pa.Array:
+    """The ids, those that could be names as they are in lower case."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(ids.type):  # has a text once, however many rows have it
+        return pa.DictionaryArray.from_arrays(ids.indices, _lower_where_safe(ids.dictionary))
+    texts = ids.cast(pa.large_string())
+    return pc.if_else(pc.match_substring_regex(texts, _UNSAFE.pattern), texts, pc.ascii_lower(texts))
+
+
+def _key(name: str, mark_capitals: bool) -> str:
+    """A safe name like the id, which no other id has, also where case does not count.
+
+    Nothing need be remembered of other ids: one that cannot be a name as it is gets a mark of its own, and so does one
+    that only looks as if it were marked.
+
+    Args:
+        name: the id.
+        mark_capitals: whether an id with capitals gets a mark in any case, since another may differ in them alone.
+    """
+    plain = _UNSAFE.sub("_", name)[-LONGEST:].strip("_-")
+    if plain == name and name and not _MARKED.fullmatch(name) and not (mark_capitals and name != name.lower()):
+        return name
+    return f"{plain or 'sample'}-{hashlib.sha256(name.encode()).hexdigest()[:MARK_DIGITS]}"
 
 
 def _encoded(source: Any, reference: str) -> tuple[bytes, str, tuple[int, int]]:

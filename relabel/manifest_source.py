@@ -59,6 +59,10 @@ class ManifestSource(Source):
             for row in batch.to_pylist():
                 yield self._sample(row, kept)
 
+    def rows(self, split: str | None = None) -> int:
+        """How many rows there are, from the files' footers; of a split, from the column that names it."""
+        return (self.manifest if split is None else self.manifest.select(splits=[split])).rows
+
     def _sample(self, row: Mapping[str, Any], kept: list[str]) -> Sample:
         faces = self.manifest.header.faces
         eyes = tuple(row[name] for name in EYES) if faces else ()

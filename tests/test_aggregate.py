@@ -298,6 +298,15 @@ def test_default_sets_are_the_noisy_ones_of_the_only_task_that_has_several(path:
     assert second.label_set.provenance["parents"] == ["class_a", "class_b"]  # an aggregate is none of them
 
 
+def test_what_is_scored_against_is_aggregated_only_where_it_is_named(path: Path) -> None:
+    manifest = made(path, {"class_human": [0, 1], "class_a": [0, 1], "class_b": [0, 2]})
+    assert manifest.label_set("class_human").kind == "synthetic"  # the truth goes by its annotator
+    found = aggregate(path, "majority")
+    assert (found.truth, found.label_set.provenance["parents"]) == ("class_human", ["class_a", "class_b"])
+    named = aggregate(path, "majority", labels=["class_human", "class_a"], name="two")
+    assert named.label_set.provenance["parents"] == ["class_human", "class_a"]
+
+
 def test_it_is_in_the_package_and_takes_comma_lists(path: Path) -> None:
     import noisyfer
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
+import tarfile
+import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from messages import sentence
@@ -17,7 +22,9 @@ from noisyfer import api
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Dataset, Header, LabelSet, Manifest, Task, write_manifest
+from noisyfer.relabel import convert_formats
 from noisyfer.relabel.convert import convert
+from noisyfer.relabel.convert_pictures import Pictures
 from PIL import Image
 
 pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
@@ -62,7 +69,8 @@ def columns() -> dict[str, Any]:
 
 
 SIDES = ("left", "top", "right", "bottom")
-KEYS = ["a_b_jpg", "etc_passwd", "A_B_jpg-2", "1_1", "x" * 80, "dotted_name"]
+PLAIN = ["a_b_jpg", "etc_passwd", "A_B_jpg", "1_1", "x" * 80, "dotted_name"]
+KEYS = [f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:16]}" for plain, name in zip(PLAIN, IDS, strict=False)]
 
 
 @pytest.fixture
@@ -77,6 +85,21 @@ def animals(here: Path) -> Manifest:
     kinds |= dict.fromkeys(floats, pa.float32()) | {"class_net_probs": pa.list_(pa.float32()), "detail": pa.string()}
     table = pa.table({name: pa.array(values, kinds.get(name)) for name, values in made.items()})
     return write_manifest(here / "animals.parquet", HEADER, [table])
+
+
+def keys(path: Path, ids: list[str]) -> list[str]:
+    """The names of samples with these ids, all of them of one picture."""
+    Image.fromarray(picture(0)).save(path.parent / "one.png")
+    count = len(ids)
+    rows = {"id": ids, "split": ["train"] * count, "image": ["one.png"] * count, "status": ["ok"] * count}
+    table = pa.table(
+        {
+            **{name: pa.array(values, pa.string()) for name, values in rows.items()},
+            "detail": pa.nulls(count, pa.string()),
+        }
+    )
+    manifest = write_manifest(path, Header(Dataset("ones", root="."), {}, {}), [table])
+    return [record.key for record in Pictures(manifest, path.parent, None)]
 
 
 def files(folder: Path) -> set[str]:
@@ -231,3 +254,69 @@ def test_the_same_manifest_gives_the_same_tars(animals: Manifest, here: Path) ->
     for name in ("one", "two"):
         convert(animals, "webdataset", name)
     assert (here / "one" / "train-000000.tar").read_bytes() == (here / "two" / "train-000000.tar").read_bytes()
+
+
+def test_ids_that_are_names_stay_and_others_are_marked_whatever_stands_beside_them(here: Path) -> None:
+    clean = ["train_00017", "IMG-1", "a", "sample", "x" * 80]
+    assert keys(here / "clean.parquet", clean) == clean
+    photos = [f"写真/{chr(0x4E00 + number)}/顔.jpg" for number in range(300)]
+    ids = ["写", "a/b", "a_b", "_a_b", *photos]
+    made = keys(here / "m.parquet", ids)
+    assert len({key.casefold() for key in made}) == len(ids)
+    assert made[2] == "a_b"
+    assert all(re.fullmatch("jpg-[0-9a-f]{16}", key) for key in made[4:])
+    assert made[1] == "a_b-c14cddc033f64b9d"
+    assert made[0].startswith("sample-")
+    assert keys(here / "reversed.parquet", ids[::-1]) == made[::-1]  # which they were not when numbers were counted up
+
+
+def test_no_two_ids_have_one_name_where_case_does_not_count(here: Path) -> None:
+    (marked,) = keys(here / "one.parquet", ["a/b"])
+    ids = ["Ab", "aB", "ab", "c", "a/b", "A/b", marked, marked.upper()]
+    made = keys(here / "m.parquet", ids)
+    assert len({key.casefold() for key in made}) == len(ids)
+    assert [made[2], made[3], made[4]] == ["ab", "c", marked]
+
+
+@pytest.mark.parametrize("kind", [pa.dictionary(pa.int32(), pa.string()), pa.large_string(), pa.string_view()], ids=str)
+def test_ids_may_be_stored_as_other_tools_store_texts(kind: pa.DataType, here: Path) -> None:
+    ids = ["Ab", "ab", "c/d"]
+    made = keys(here / "m.parquet", ids)
+    table = pq.read_table(here / "m.parquet")
+    place = table.column_names.index("id")
+    pq.write_table(table.set_column(place, "id", table["id"].cast(kind)), here / "other.parquet")
+    other = Manifest.open(here / "other.parquet")
+    assert [record.key for record in Pictures(other, here, None)] == made
+    assert made[1] == "ab"
+
+
+def test_an_id_that_comes_twice_is_refused(here: Path) -> None:
+    with pytest.raises(UserError, match="1 ids occur more than once") as error:
+        keys(here / "m.parquet", ["a/b", "c", "a/b"])
+    sentence(error)
+
+
+def test_nothing_is_held_of_tars_that_are_full(animals: Manifest, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert_formats, "SHARD_BYTES", 1)
+    made: list[weakref.ref[tarfile.TarFile]] = []
+    held: list[int] = []
+    opened = tarfile.open
+
+    def noted(*args: Any, **options: Any) -> tarfile.TarFile:
+        archive = opened(*args, **options)
+        made.append(weakref.ref(archive))
+        return archive
+
+    def look(*_: int) -> None:
+        archives = [archive for reference in made if (archive := reference()) is not None]
+        held.append(len(archives))
+        assert not any(archive.getmembers() for archive in archives)
+
+    monkeypatch.setattr(tarfile, "open", noted)
+    convert(animals, "webdataset", "tars", progress=look)
+    assert (len(made), max(held)) == (6, 3)
+    monkeypatch.undo()
+    names = ("train-000000", "train-000001", "train-000002", "val-000000", "test-000000", "test-000001")
+    assert files(here / "tars") == {"classes.json", *(f"{name}.tar" for name in names)}
+    with tarfile.open(here / "tars" / "train-000002.tar") as archive:
+        assert archive.getnames() == [f"{KEYS[5]}.png", f"{KEYS[5]}.json"]

@@ -62,11 +62,11 @@ def literal(
     raise AssertionError
 
 
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("anew", [False, True])
 @pytest.mark.parametrize("iterations", [0, 1, 2, 7])
-def test_em_is_the_literal_one(iterations: int, apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where samples of the same labels are not taken together, of sets too many to number their patterns."""
-    if apart:
+def test_em_is_the_literal_one(iterations: int, anew: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where patterns are numbered anew before each set, as of sets too many to number all combinations."""
+    if anew:
         monkeypatch.setattr(aggregation, "MOST_PATTERNS", 0)
     _, labels, masks = crowd(80, 4)
     present = torch.stack(masks).any(dim=0)
@@ -82,6 +82,30 @@ def test_em_is_the_literal_one(iterations: int, apart: bool, monkeypatch: pytest
     for number, (values, mask) in enumerate(zip(labels, masks, strict=True)):
         wrong = [1 - found.posterior[row, values[row]].item() for row in range(80) if mask[row]]
         assert found.noise_rates[number].item() == pytest.approx(sum(wrong) / len(wrong), abs=1e-9)
+
+
+@pytest.mark.parametrize("most", [0, 100, 2**62])
+def test_few_patterns_of_many_sets_are_few_samples_for_em(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 sets of 7 classes have 8^60 combinations, of which so many occur as there are different rows."""
+    monkeypatch.setattr(aggregation, "MOST_PATTERNS", most)
+    source = torch.Generator().manual_seed(4)
+    kinds = torch.randint(0, 8, (12, 60), generator=source) - 1  # -1 is missing
+    kind = torch.randint(0, 12, (3000,), generator=source)
+    rows = kinds[kind]
+    labels, masks = list(rows.clamp(min=0).T), list((rows >= 0).T)
+    firsts, pattern, counts = aggregation._patterns(labels, masks, 7)
+    assert torch.equal(rows[firsts][pattern], rows)
+    expected, theirs, number = rows.unique(dim=0, return_inverse=True, return_counts=True)
+    assert torch.equal(rows[firsts], expected)  # in the order of their labels
+    assert torch.equal(pattern, theirs)
+    assert torch.equal(counts, number.double())
+    assert len(counts) == 12
+
+
+def test_no_sample_at_all_has_no_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregation, "MOST_PATTERNS", 0)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    assert [len(each) for each in aggregation._patterns([nothing] * 3, [nothing.bool()] * 3, 7)] == [0, 0, 0]
 
 
 def converged(missing: float = 0.0) -> tuple[Tensor, list[Tensor], list[Tensor], Consensus]:

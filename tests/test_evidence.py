@@ -149,6 +149,21 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
         read_evidence(path)
 
 
+def test_runs_from_other_weights_or_on_another_device_are_no_seeds_of_one_system() -> None:
+    def of(seed: int, **more: Any) -> dict[str, Any]:
+        return document(run("SCE", seed, 0.4, 0.5, {}, **more))
+
+    random, given = {"init": "", "device": "cpu"}, {"init": "5eed", "device": "cpu"}
+    with pytest.raises(UserError, match="Seeds 0 and 1 of SCE differ in their init"):
+        merge_evidence([of(0, **random), of(1, **given)])
+    with pytest.raises(UserError, match="Seeds 1 and 2 of SCE differ in their init and device"):
+        merge_evidence([of(0), of(1, **random), of(2, init="5eed", device="cuda")])  # of seed 0 nobody knows
+    with pytest.raises(UserError, match="two results of SCE, seed 0"):
+        merge_evidence([of(0), of(0, **random), of(0), of(0, **given)])
+    both = merge_evidence([of(0, **random), of(0), of(1)])["runs"]
+    assert [(found["seed"], found.get("device")) for found in both] == [(0, "cpu"), (1, None)]
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are saved, in place of their files."""
@@ -230,6 +245,7 @@ def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: 
     stored = [one["result"]["last"]["test"]["class"]["accuracy"] for one in found["runs"]]
     assert sorted(stored) == pytest.approx(sorted(one["last"]["test"]["class"]["accuracy"] for one in results))
     assert found["runs"][0]["curves"]["epoch"] == [1]
+    assert [(one["init"], one["device"]) for one in found["runs"]] == [("", "cpu")] * 2
     assert {"cross_entropy", "agrees class_clean", "class accuracy"} <= set(found["runs"][0]["curves"])
     assert (folder / "table.md").read_text() == markdown(systems(found)) + "\n"
     # the same command only reads, and ends in the same files; a run without predictions is in no example
@@ -238,6 +254,13 @@ def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: 
     assert again.exit_code == 0
     assert " epoch 1/1" not in again.output
     assert read_evidence(folder / "table.json") == found
+    for content, said in (('{"epoch": 1', "cannot be read"), ('{"epoch": 1}', "damaged at 'line[0].test'")):
+        metrics = next(here.glob("runs/digits-vgg-all-*/metrics.jsonl"))
+        metrics.write_text(content)
+        damaged = CliRunner().invoke(main, command)
+        assert damaged.exit_code == 1
+        assert f"{metrics.relative_to(here)} " in damaged.stderr
+        assert said in damaged.stderr
 
 
 @pytest.mark.parametrize(

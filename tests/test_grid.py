@@ -61,6 +61,9 @@ def test_a_grid_gives_what_single_runs_give_and_one_that_fails_stops_no_other(
     told.clear()
     assert run_grid(plans[1:2], heed=heed)[0] == outcomes[1]
     assert [(place, message[0]) for place, message in told] == [(0, "finished")]
+    # and one whose result is damaged is a failure of this run alone
+    plans[1].folder.result.write_text("{}", encoding="utf-8")
+    assert "Restore the file, or remove it" in run_grid(plans[1:2])[0].failure
 
 
 def test_plans_of_one_folder_are_one_run_and_all_of_them_are_told(digits_manifest: Path, tmp_path: Path) -> None:

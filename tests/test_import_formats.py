@@ -100,6 +100,17 @@ def test_affectnets_csv_by_the_names_of_its_columns(tmp_path: Path) -> None:
     assert "id 11" in report.files[0].unusable.first[1]
 
 
+@pytest.mark.parametrize(("ids", "noted", "name"), [("", "affectnet", "happy"), ("raf", "raf", "surprise")])
+def test_the_provenance_of_affectnets_csv_tells_the_order_of_the_ids(
+    ids: str, noted: str, name: str, tmp_path: Path
+) -> None:
+    manifest = faces(tmp_path / "m.parquet", ["1/a.jpg"])
+    path = text(tmp_path / "t.csv", "subDirectory_filePath,expression\n1/a.jpg,1\n")
+    found = imported(manifest, path, ids=ids).manifest
+    assert names(found, "expression_me") == {"1/a.jpg": name}
+    assert [file["ids"] for file in found.label_set("expression_me").provenance["files"]] == [noted]
+
+
 def test_contempt_is_kept_where_the_manifest_has_it(tmp_path: Path) -> None:
     header = Header(
         HEADER.dataset, {"expression": Task("expression", "categorical", (*EXPRESSION.classes, "contempt"))}, {}

@@ -253,6 +253,32 @@ def test_the_old_manifest_stays_and_nothing_is_overwritten_unasked(tmp_path: Pat
         imported(Manifest.open(manifest.path), path, overwrite=True)
 
 
+@pytest.mark.parametrize(
+    ("annotator", "kind", "expected"),
+    [
+        ("clean", "", "human"),
+        ("clean", "imported", "imported"),
+        ("me", "", "imported"),
+        ("me", "model", "model"),
+    ],
+)
+def test_the_kind_of_what_others_are_scored_against_is_human_unless_said(
+    annotator: str, kind: str, expected: str, tmp_path: Path
+) -> None:
+    manifest, path = raf(tmp_path / "m.parquet"), text(tmp_path / "l.csv", "id,expression\ntrain_00001,sad\n")
+    found = imported(manifest, path, annotator=annotator, kind=kind).manifest.header.label_sets
+    assert found[f"expression_{annotator}"].kind == expected
+
+
+def test_a_file_that_names_human_makes_a_set_of_that_kind_too(tmp_path: Path) -> None:
+    path = text(tmp_path / "l.csv", "id,annotator,valence,arousal\na,human,0.5,0\na,w1,0.1,0\n")
+    found = imported(faces(tmp_path / "m.parquet", ["a"]), path, annotator="").manifest.header.label_sets
+    assert {name: each.kind for name, each in found.items() if each.task == "va"} == {
+        "va_human": "human",
+        "va_w1": "imported",
+    }
+
+
 def test_the_task_is_chosen_or_told_apart(tmp_path: Path) -> None:
     manifest = faces(tmp_path / "m.parquet", ["a"])
     path = text(tmp_path / "l.csv", "id,label,valence,arousal\na,happy,0.5,0\n")

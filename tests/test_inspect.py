@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from noisyfer.benchmark.inspect import inspect_manifest
 from noisyfer.benchmark.inspecting import audit as audits
 from noisyfer.benchmark.inspecting import estimates
 from noisyfer.benchmark.inspecting import opinions as opinions_module
-from noisyfer.benchmark.inspecting.agreement import cohen_kappa, fleiss_kappa
+from noisyfer.benchmark.inspecting.agreement import cohen_kappa, fleiss_kappa, pair_counts
 from noisyfer.benchmark.inspecting.audit import Audit, audit_manifest
 from noisyfer.benchmark.inspecting.beliefs import Belief, Beliefs, run_beliefs
 from noisyfer.benchmark.inspecting.estimates import confident_learning
@@ -66,10 +67,30 @@ def test_cohen_kappa_is_that_worked_by_hand() -> None:
     # yes/yes 20, yes/no 5, no/yes 10, no/no 15: observed 0.7, by chance 0.5·0.6 + 0.5·0.4 = 0.5
     first = np.repeat([0, 0, 1, 1], [20, 5, 10, 15])
     second = np.repeat([0, 1, 0, 1], [20, 5, 10, 15])
-    assert cohen_kappa(first, second, 3) == pytest.approx(0.4)
-    assert confusion_counts(first, second, 3).tolist() == [[20, 5, 0], [10, 15, 0], [0, 0, 0]]
-    assert cohen_kappa(np.zeros(4, int), np.zeros(4, int), 3) is None
-    assert cohen_kappa(np.zeros(0, int), np.zeros(0, int), 3) is None
+    counts = pair_counts(first, second, 3)
+    assert counts.tolist() == [[20, 5, 0], [10, 15, 0], [0, 0, 0]]
+    assert cohen_kappa(counts) == pytest.approx(0.4)
+    assert cohen_kappa(pair_counts(np.zeros(4, int), np.zeros(4, int), 3)) is None
+    assert cohen_kappa(pair_counts(np.zeros(0, int), np.zeros(0, int), 3)) is None
+    assert cohen_kappa(pair_counts(first, first, 3)) == 1
+
+
+def test_counts_and_kappa_are_scikit_learns() -> None:
+    from sklearn.metrics import cohen_kappa_score
+
+    for samples, classes in ((7, 300), (2000, 5)):
+        first, other = np.random.default_rng(0).integers(0, classes, (2, samples)).astype(np.int16)
+        second = np.where(np.arange(samples) % 3, first, other)
+        counts = pair_counts(first, second, classes)
+        assert counts.tolist() == confusion_counts(first, second, classes).tolist()
+        assert cohen_kappa(counts) == pytest.approx(cohen_kappa_score(first, second), abs=1e-12)
+
+
+def test_pairs_of_many_annotators_are_counted_without_scikit_learn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opinions = read_opinions(labelled(path, {f"a{number}": [0, 1, 2, number % 3] for number in range(8)}), "class")
+    for name in ("cohen_kappa_score", "confusion_matrix"):
+        monkeypatch.setattr(f"sklearn.metrics.{name}", None)
+    assert audits._pairs(opinions)[0]["class_a0", "class_a3"] == (1, 4)
 
 
 def test_the_true_noise_is_what_the_manifest_knows(digits: Audit) -> None:
@@ -217,8 +238,9 @@ def test_a_human_is_no_truth_unless_it_is_said(path: Path) -> None:
         audit_manifest(manifest, truth="class_huamn")
 
 
-def predictions(path: Path, ids: list[str], probs: list[list[float]] | None) -> Path:
-    columns = {"id": ids} | ({} if probs is None else {"class_probs": pa.array(probs, pa.list_(pa.float32()))})
+def predictions(path: Path, ids: list[str], probs: list[Any] | None, kind: pa.DataType | None = None) -> Path:
+    kind = kind or pa.list_(pa.float32())
+    columns = {"id": ids} | ({} if probs is None else {"class_probs": pa.array(probs, kind)})
     pq.write_table(pa.table(columns), path)
     return path
 
@@ -245,6 +267,12 @@ def test_a_runs_predictions_are_matched_by_id(path: Path, tmp_path: Path) -> Non
         (lambda file: predictions(file, ["x"], [[1, 0, 0]]), "no id is in both"),
         (lambda file: predictions(file, ["s0"], [[1, 0]]), "3 were expected"),
         (lambda file: predictions(file, ["s0"], [[2, 0, 0]]), "that sum to 1"),
+        (lambda file: predictions(file, ["s0"], [[2, 0, 0]], pa.list_(pa.int8())), "that sum to 1"),
+        (lambda file: predictions(file, ["s0"], [0.5], pa.float32()), "the type float; lists of numbers were expected"),
+        (lambda file: predictions(file, ["s0"], ["1 0 0"], pa.string()), "'class_probs' has values of the type string"),
+        (lambda file: predictions(file, ["s0"], [list("100")], pa.list_(pa.string())), "lists of numbers"),
+        (lambda file: predictions(file, ["s0"], [[True, False, False]], pa.list_(pa.bool_())), "lists of numbers"),
+        (lambda file: predictions(file, ["s0"], [None], pa.null()), "lists of numbers"),
     ],
 )
 def test_predictions_that_cannot_be_used_are_a_sentence(make: object, said: str, path: Path, tmp_path: Path) -> None:
@@ -276,10 +304,27 @@ def test_scores_are_columns_of_a_manifest(digits_manifest: Path, tmp_path: Path)
     assert scores.null_count == 359
     expected = found.audit.tasks["class"].judged["class_flip20"].score
     assert np.array_equal(scores.to_numpy(), expected, equal_nan=True)
-    notes = tmp_path / "notes.txt"
+
+
+def test_scores_replace_a_manifest_when_asked_and_nothing_else(path: Path, here: Path) -> None:
+    manifest, scored, notes = labelled(path, {"a": [0, 1], "b": [0, 1]}), Path("scored.parquet"), Path("notes.txt")
+    assert noisyfer(path, "--scores", scored, "-o", "page.html").exit_code == 0
+    before = scored.read_bytes()
+    refused = noisyfer(path, "--scores", scored)  # though the same command wrote it
+    assert "Give another name with --scores, or replace it with --overwrite." in refused.stderr
+    assert (refused.exit_code, scored.read_bytes(), Path("audit.html").exists()) == (1, before, False)
+    assert noisyfer(path, "--scores", scored, "--overwrite").exit_code == 0
     notes.write_text("mine")
     with pytest.raises(UserError, match="no manifest stands there"):
-        inspect_manifest(Manifest.open(digits_manifest), scores=notes)
+        inspect_manifest(manifest, scores=notes, overwrite=True)
+
+
+def test_the_page_takes_no_manifests_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = labelled(path, {"a": [0, 1, 2], "b": [0, 1, 1]}).path.read_bytes()
+    monkeypatch.setattr("noisyfer.benchmark.inspect.audit_manifest", None)  # refused before the work
+    refused = noisyfer(path, "-o", path)
+    assert "a file that is no page stands there. Choose another name." in refused.stderr
+    assert (refused.exit_code, path.read_bytes()) == (1, before)
 
 
 def test_the_page_shows_hostile_names_as_text(digits_manifest: Path, tmp_path: Path) -> None:

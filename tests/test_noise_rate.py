@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import pytest
 import torch
 from noisyfer.core.errors import UserError
 from noisyfer.models.noise_rate import rate_from_losses, rates_from_agreement
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 SAMPLES = 20_000
 
@@ -92,6 +96,30 @@ def test_sets_that_share_no_sample_are_refused() -> None:
     half = torch.arange(SAMPLES) < SAMPLES // 2
     with pytest.raises(UserError, match="no two label sets label the same sample"):
         rates_from_agreement(sets, [half, ~half], 10)
+
+
+def test_pairs_of_many_sets_leave_no_masks_behind() -> None:
+    """Two masks a pair of a thousand sets would be a million masks; here 435 pairs of 20 kB each."""
+    source = torch.Generator().manual_seed(1)
+    sets = noisy_sets([0.3] * 30, 7)
+    masks = [torch.rand(SAMPLES, generator=source) < 0.8 for _ in sets]
+    alive: list[int] = []
+
+    class Watching(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = func(*args, **(kwargs or {}))
+            if isinstance(made, Tensor) and made.numel() == SAMPLES:
+                alive.append(1)
+                weakref.finalize(made, alive.pop)
+                highest.append(len(alive))
+            return made
+
+    highest: list[int] = []
+    with Watching():
+        found = rates_from_agreement(sets, masks, 7)
+    assert len(highest) >= 435
+    assert max(highest) < 10
+    torch.testing.assert_close(found, torch.full((30,), 0.3).double(), atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.6])

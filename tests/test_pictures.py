@@ -75,6 +75,43 @@ def test_a_link_out_of_the_root_is_refused_and_one_within_is_followed(tmp_path: 
     assert fetch(root, "near.png") == [root / "near.png"]
 
 
+def test_folders_are_resolved_for_links_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk of the network each folder from `/` down would be asked for once more for every picture."""
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    for file in (root / "a" / "in.png", tmp_path / "secret" / "out.png"):
+        file.write_bytes(b"")
+    resolved: list[Path] = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path: (resolved.append(path), resolve(path))[1])
+    with PictureReader(root) as opened:
+        assert opened.fetch(["a/in.png"] * 3 + ["./a/in.png"]) == [root / "a" / "in.png"] * 4
+        assert resolved == []
+        (root / "a").rename(root / "b")
+        (root / "a").symlink_to("b")
+        assert opened.fetch(["a/in.png"]) == [root / "a" / "in.png"]
+        (root / "a").unlink()
+        (root / "a").symlink_to(tmp_path / "secret")  # no answer from before is believed
+        assert opened.fetch(["a/out.png"])[0].status == "refused"
+    assert resolved
+
+
+def test_a_root_that_is_another_link_now_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"")
+    (tmp_path / "two" / "b.png").symlink_to("a.png")
+    (tmp_path / "two" / "c.png").symlink_to(tmp_path / "one" / "a.png")
+    root = tmp_path / "now"
+    root.symlink_to("one")
+    assert fetch(root, "a.png") == [root / "a.png"]
+    root.unlink()
+    root.symlink_to("two")
+    assert fetch(root, "a.png", "b.png") == [root / "a.png", root / "b.png"]
+    assert failure(root, "c.png").status == "refused"
+
+
 def test_what_is_not_there_is_missing_and_the_others_are_given(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(picture(0)))
     (tmp_path / "folder.png").mkdir()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from manifest_rows import sharded
 from noisyfer.core.errors import Stopped, UserError
 from noisyfer.core.files import locked
 from noisyfer.images.align import read_face
@@ -19,7 +20,7 @@ from noisyfer.relabel.job import Report, run_job
 from noisyfer.relabel.manifest_source import ManifestSource
 from noisyfer.relabel.plan import Job, JobOptions, plan_job
 from noisyfer.relabel.report import comparisons
-from noisyfer.relabel.sources import EXPRESSIONS
+from noisyfer.relabel.sources import EXPRESSIONS, Source
 from noisyfer.training.data import load_split
 from relabel_world import FAILURES, ByColour, World, write_pictures
 
@@ -271,6 +272,15 @@ def test_a_teacher_joins_a_manifest_by_the_same_faces(world: Path, tmp_path: Pat
     assert joined.read(names).equals(direct.read(names))
     with pytest.raises(UserError, match=r"a label set 'expression_colour' already.*colour2=FILE"):
         plan_job("manifest:m.parquet", source, [ByColour()], None, SMALL)
+
+
+def test_rows_of_a_manifest_are_counted_without_making_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for manifest in (sharded(tmp_path / "m", 20), sharded(tmp_path / "n", 0)):
+        source, splits = ManifestSource(manifest.path, tmp_path), (None, "train", "val", "test")
+        expected = [Source.rows(source, split) for split in splits]
+        with monkeypatch.context() as patch:
+            patch.delattr(ManifestSource, "_sample")
+            assert [source.rows(split) for split in splits] == expected
 
 
 def test_answers_that_are_not_finite_are_a_status_and_no_label(world: Path, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from noisyfer.benchmark.report import write_report
 from noisyfer.benchmark.reporting.audit import find_source
 from noisyfer.benchmark.reporting.find import find_runs
 from noisyfer.benchmark.reporting.group import grouped
 from noisyfer.benchmark.reporting.shapes import misfit
+from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from noisyfer.training.folder import RunFolder
 from page_reading import Reading
@@ -57,6 +59,77 @@ def left_out(runs: Path) -> list[str]:
     found = Reading((runs.parent / "page.html").read_text(encoding="utf-8"))
     assert all(note in found.text for note in written.notes)
     return list(written.notes)
+
+
+def with_config(runs: Path, name: str, **more: str) -> Path:
+    """A copy of the run of vgg-all under another identity and with another score."""
+    copy = Path(shutil.copytree(folder(runs, "vgg-all"), folder(runs, "vgg-all").with_name(name)))
+    change(copy / "config.json", lambda stored: stored["run"].update(more))
+    change(copy / "result.json", lambda stored: stored["last"]["test"]["class"].update(accuracy=0.123456789))
+    return copy
+
+
+def table(file: Path, *names: str, among: Path, **more: str) -> None:
+    """A table of runs' folders."""
+    found = []
+    for name in names:
+        config = json.loads((among / name / "config.json").read_text())
+        run = {name: config["run"][name] for name in ("method", "seed", "settings", "options")}
+        run |= {"system": f"row {name}", "published": {}, "labels": dict.fromkeys(config["run"]["labels"], "class")}
+        run |= {
+            "manifest": config["manifest"],
+            "curves": {},
+            "result": json.loads((among / name / "result.json").read_text()),
+        }
+        found.append(run | {key: config["run"][key] for key in more})
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"table": "1", "title": "A table", "protocol": "", "preset": "smoke", "runs": found}))
+
+
+def test_runs_from_other_weights_or_on_another_device_are_different_runs(runs: Path, tmp_path: Path) -> None:
+    with_config(runs, "from-weights", init="5eed")
+    with_config(runs, "on-a-gpu", device="cuda")
+    found = find_runs([runs])
+    assert len(found.finished) == 5
+    assert not found.notes
+    (group,) = grouped(found.finished)
+    assert sorted(group.names[1:]) == [
+        "vgg-all (device cpu)",
+        "vgg-all (device cpu, init 5eed)",
+        "vgg-all (device cuda)",
+    ]
+
+
+def test_a_row_of_a_table_of_before_is_the_run_with_its_scores(runs: Path, tmp_path: Path) -> None:
+    plain = folder(runs, "vgg-all").name
+    with_config(runs, "from-weights", init="5eed")
+    table(runs / "before" / "table.json", plain, among=runs)
+    rows = {run.name: run.row for run in find_runs([runs]).finished}
+    assert (rows[plain], rows["from-weights"]) == (f"row {plain}", "")
+    shutil.rmtree(runs / plain)
+    found = find_runs([runs]).finished  # not swallowed by the run from other weights
+    assert sorted(run.row for run in found) == ["", "", "", f"row {plain}, seed 0".partition(",")[0]]
+
+
+def test_tables_alone_tell_runs_apart_and_know_them_again(runs: Path, tmp_path: Path) -> None:
+    plain = folder(runs, "vgg-all").name
+    with_config(runs, "from-weights", init="5eed")
+    table(tmp_path / "alone" / "b" / "table.json", plain, "from-weights", among=runs, init="", device="")
+    assert len(find_runs([tmp_path / "alone"]).finished) == 2
+    table(tmp_path / "alone" / "a" / "table.json", plain, among=runs)
+    assert len(find_runs([tmp_path / "alone"]).finished) == 2
+    change(tmp_path / "alone" / "b" / "table.json", lambda stored: stored["runs"][0].update(init=[1]))
+    (note,) = find_runs([tmp_path / "alone"]).notes
+    assert "its 'init' is missing or not what a run writes" in note
+
+
+def test_metrics_that_are_no_json_cost_the_curves_alone(runs: Path) -> None:
+    (folder(runs, "vgg-all") / "metrics.jsonl").write_text("[1]\n")
+    found = find_runs([runs])
+    assert len(found.finished) == 3
+    (note,) = found.notes
+    assert "metrics.jsonl cannot be read (a line holds no JSON object)" in note
+    assert note.endswith("The run has no curves.")
 
 
 @pytest.mark.parametrize("content", ["[1]", "5", "null"])
@@ -108,3 +181,28 @@ def test_a_run_whose_losses_are_too_large_to_draw_has_no_curves(runs: Path) -> N
     written = write_report([runs], runs.parent / "page.html")
     assert written.finished == 3
     assert "damaged at 'line[0].losses.cross_entropy', so the run has no curves." in written.notes[0]
+
+
+def test_a_quiet_report_prints_nothing_and_a_loud_one_notes_too(runs: Path, here: Path) -> None:
+    from noisyfer.core import terminal
+
+    (folder(runs, "vgg-all") / "result.json").write_text("[]")
+    try:
+        quiet = CliRunner().invoke(main, ["report", str(runs), "--quiet"])
+        assert (quiet.exit_code, quiet.output) == (0, "")
+    finally:
+        terminal.set_quiet(False)
+    assert Path("report.html").exists()
+    loud = CliRunner().invoke(main, ["report", str(runs)])
+    assert "is damaged" in loud.output
+    assert "report.html: 2 finished runs of 1 systems" in loud.output
+
+
+def test_a_report_takes_no_manifests_place(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = runs.parent / "m.parquet"
+    manifest.write_bytes(b"PAR1")
+    monkeypatch.setattr("noisyfer.benchmark.report.find_runs", None)  # refused before the work
+    refused = CliRunner().invoke(main, ["report", str(runs), "-o", str(manifest)])
+    assert refused.exit_code == 1
+    assert "a file that is no page stands there. Choose another name." in refused.stderr
+    assert manifest.read_bytes() == b"PAR1"

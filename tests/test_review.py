@@ -371,3 +371,24 @@ def test_the_command_applies_and_refuses(crowd: Manifest, tmp_path: Path) -> Non
     other = write(tmp_path / "two.csv", ("s1", "accept", "dog"))
     write(other, ("s1", "accept", "dog"), name="class_b")
     assert "Say which set to correct by --set" in noisyfer(crowd.path, "--apply", other, "--out", out).stderr
+
+
+@pytest.mark.parametrize(
+    ("mode", "arguments", "said"),
+    [
+        ("--decisions", ["--out", "o.parquet"], "With --decisions leave out --out, which only --apply reads."),
+        ("--decisions", ["--only-decided", "--as", "reviewed"], "leave out --as and --only-decided,"),
+        ("--apply", ["--port", "0"], "With --apply leave out --port, which only --decisions reads."),
+        ("--apply", ["--limit", "5", "--probs", "runs", "--data", "."], "leave out --limit and --probs and --data,"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    mode: str, arguments: list[str], said: str, crowd: Manifest, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = write(here / "d.csv", ("s1", "change", "frog")), ["--out", here / "new.parquet"]
+    before = file.read_bytes()
+    refused = noisyfer(crowd.path, mode, file, *arguments, *(out if mode == "--apply" else []))
+    assert (refused.exit_code, file.read_bytes()) == (2, before)
+    assert said in refused.stderr
+    monkeypatch.setenv("NOISYFER_REVIEW_PORT", "8000")  # which is said of any review
+    assert noisyfer(crowd.path, "--apply", file, *out).exit_code == 0

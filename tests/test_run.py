@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from method_builders import WEIGHTS_ONLY
+from noisyfer.benchmark.bench import plan_bench, run_bench
 from noisyfer.benchmark.run import Plan, execute, plan_run
+from noisyfer.benchmark.sweep import Queue, plan_sweep
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import LabelSet, Manifest
 from noisyfer.models.methods import METHODS
@@ -168,6 +170,72 @@ def test_a_finished_run_is_read_and_only_repeated_when_asked(digits_manifest: Pa
     repeated = execute(planned, onlooker, again=True)
     assert onlooker.resumed_after == 0
     assert repeated["last"] == first["last"]
+
+
+def test_a_result_that_no_run_wrote_is_damaged(digits_manifest: Path, tmp_path: Path) -> None:
+    planned = plan(digits_manifest, "vgg-all", tmp_path)
+    planned.folder.path.mkdir()
+    planned.folder.result.write_text("{}")
+    with pytest.raises(
+        UserError, match=r"result\.json is damaged: its 'truth' is missing .* remove it to start over\."
+    ):
+        execute(planned)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("metrics.jsonl", '{"epoch": 1}\n{"epo', r"cannot be read \(Unterminated string"),
+        ("metrics.jsonl", "[1]", r"cannot be read \(a line holds no JSON object\)"),
+        ("result.json", "{}", "is damaged: its 'truth' is missing or not what a run writes. Restore the file"),
+    ],
+)
+def test_a_damaged_run_of_a_sweep_is_a_sentence(
+    file: str, content: str, said: str, digits_manifest: Path, tmp_path: Path
+) -> None:
+    runs = plan_sweep(Manifest.open(digits_manifest), ["vgg-all"], {}, [0], preset="smoke", device="cpu", out=tmp_path)
+    damaged = runs[0].plan.folder.path / file
+    damaged.parent.mkdir()
+    damaged.write_text(content)
+    with pytest.raises(UserError, match=f"^{damaged} {said}"):
+        Queue({}, runs)
+
+
+def test_a_comparison_of_damaged_metrics_is_a_sentence(
+    digits_manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noisyfer.benchmark.bench.execute", lambda *_, **__: {})
+    plans = plan_bench(Manifest.open(digits_manifest), ["vgg-all", "sce"], preset="smoke", out=tmp_path, device="cpu")
+    for content, said in (
+        ('{"epoch"', r"cannot be read \("),
+        ("[1]", "no JSON object"),
+        ('{"epoch": 1}', "damaged at"),
+    ):
+        plans[0].folder.path.mkdir(exist_ok=True)
+        plans[0].folder.metrics.write_text(content)
+        with pytest.raises(UserError, match=rf"metrics\.jsonl .*{said}"):
+            run_bench(plans)
+
+
+def test_damaged_metrics_of_a_run_under_way_are_a_sentence(digits_manifest: Path, tmp_path: Path) -> None:
+    planned = plan(digits_manifest, "vgg-all", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        execute(planned, Onlooker(interrupt_at=(2, 1)))
+    planned.folder.metrics.write_text("{")
+    with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read"):
+        execute(planned)
+
+
+def test_a_seed_is_the_same_however_it_is_written(digits_manifest: Path, tmp_path: Path) -> None:
+    def of(seed: Any) -> Plan:
+        manifest = Manifest.open(digits_manifest)
+        return plan_bench(manifest, ["vgg-all"], preset="smoke", out=tmp_path, device="cpu", seed=seed)[0]
+
+    assert of(np.int64(3)).folder == of(3).folder
+    assert json.dumps(of(np.int64(3)).config.to_json()["seed"]) == "3"
+    for wrong in ("0", 1.0, -1, True, None):
+        with pytest.raises(UserError, match=r"^seed is .*; a whole number of at least 0 was expected\.$"):
+            of(wrong)
 
 
 def test_another_configuration_is_another_folder_that_says_what_differs(digits_manifest: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from noisyfer.benchmark.choose import choose
 from noisyfer.benchmark.run import execute
 from noisyfer.core.errors import UserError
 from noisyfer.manifest import Dataset, Header, LabelSet, Manifest, Task, write_manifest
@@ -120,3 +122,24 @@ def test_continuous_labels_are_refused_or_left_out_with_a_note(faces: Path, tmp_
     planned = plan(faces, "vgg-majority", tmp_path)
     assert planned.config.labels == ("expression_model", "expression_gappy")
     assert planned.choice.notes == ("vgg-majority cannot use continuous labels and leaves out va_model.",)
+
+
+def test_what_is_scored_against_is_learned_from_only_where_it_is_named(faces: Path) -> None:
+    """Whatever its kind: the truth goes by its annotator, and an import may have called it `imported`."""
+    manifest = Manifest.open(faces)
+    sets = {
+        name: replace(found, kind="imported" if found.annotator == "human" else found.kind)
+        for name, found in manifest.header.label_sets.items()
+    }
+    manifest = write_manifest(faces, replace(manifest.header, label_sets=sets), [manifest.read()])
+    choice = choose(manifest, "proposed")
+    assert choice.labels == ("expression_model", "expression_gappy", "va_model")
+    assert choice.truth == {"expression": "expression_human", "va": "va_human"}
+    assert choose(manifest, "proposed", ["expression_human"]).labels == ("expression_human",)
+
+
+def test_somebody_called_holdout_is_no_searchs_holdout(faces: Path, tmp_path: Path) -> None:
+    manifest = Manifest.open(faces)
+    somebody = LabelSet.categorical("expression", "holdout", "imported", {})
+    manifest = manifest.with_label_set(somebody, {"label": [0] * manifest.rows}, tmp_path / "imported.parquet")
+    assert choose(manifest, "vgg-all", ["expression_holdout"]).truth == {"expression": "expression_human"}

@@ -75,6 +75,24 @@ def test_broken_rows_are_rows_with_a_status(tmp_path: Path) -> None:
     as_manifest(open_source("affectnet", tmp_path), tmp_path)
 
 
+def test_lines_that_end_before_their_path_are_bad_rows(tmp_path: Path) -> None:
+    write_files(tmp_path, [affectnet_row()])
+    names = AFFECTNET_COLUMNS.split(",")
+    cells = dict(zip(names, affectnet_row("1/a.jpg", 4).split(","), strict=True))
+    ordered = [*reversed(names)]
+    rows = [",".join(cells[name] for name in ordered[:count]) for count in (9, 3, 3)]
+    write(tmp_path, "training.csv", "\n".join([",".join(ordered), *rows]) + "\n")
+    source = open_source("affectnet", tmp_path)
+    found = by_id(source)
+    assert found["1/a.jpg"].status == "ok"
+    for line, name in ((3, "refused"), (4, "refused~2")):
+        assert found[name].status == "bad_row"
+        assert found[name].detail == f"line {line} of training.csv: it has 3 of 9 fields"
+        assert found[name].image == "refused"
+        assert found[name].values == {"expression_human": 4, "valence_human": 0.5, "arousal_human": -0.25}
+    as_manifest(source, tmp_path)
+
+
 @pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "C:/x.jpg", "a\\..\\b.jpg", "", "1/../../x.jpg"])
 def test_paths_out_of_the_root_are_refused_rows(tmp_path: Path, path: str) -> None:
     write_files(tmp_path, [affectnet_row(path), affectnet_row(path)])
@@ -242,6 +260,17 @@ def test_npy_annotations_that_are_broken_missing_or_dangerous_are_bad_rows(
     assert "'12'; a number from 0 to 10" in str(found["train_set/4"].detail)
     assert found["train_set/6"].eyes is None
     assert "executed" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("character", [b"\xff\xff\xff\xff", b"\x00\x00\x11\x00", b"\x00\xd8\x00\x00"])
+def test_npy_texts_of_no_characters_are_unreadable_values(tmp_path: Path, character: bytes) -> None:
+    damaged, zero = np.frombuffer(character, "<U1"), np.array(0.0)
+    write_npy(tmp_path / "train_set", 1, damaged, zero, zero, np.repeat(damaged, 136))
+    source = open_source("affectnet-npy", tmp_path)
+    (sample,) = source.samples()
+    assert (sample.status, sample.eyes) == ("bad_row", None)
+    assert sample.detail == "1_exp.npy is missing or holds no single number"
+    as_manifest(source, tmp_path)
 
 
 def test_npy_missing_sets_are_named(tmp_path: Path) -> None:

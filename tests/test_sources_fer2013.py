@@ -71,9 +71,26 @@ def test_broken_rows_are_rows_with_a_status(tmp_path: Path) -> None:
     as_manifest(open_source("fer2013", tmp_path), tmp_path)
 
 
-def test_a_row_over_several_lines_stops_it(tmp_path: Path) -> None:
-    write_csv(tmp_path, row(), f'3,"{PIXELS}\n",Training')
-    write_csv(tmp_path, row(), f'3,"1\n{PIXELS}",Training')
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f'3,"{PIXELS}\n",Training'],
+        [f'3,"1\n{PIXELS}",Training'],
+        [f'{row()},"a note\nof two lines"'],
+        [f'{row()},a note,"and a cell that the header has not\n"'],
+        ["\N{NO-BREAK SPACE}", row()],
+        ['""""', row()],
+    ],
+)
+def test_rows_that_cannot_be_counted_by_lines_stop_it(tmp_path: Path, lines: list[str]) -> None:
+    write(tmp_path, "fer2013.csv", "\n".join(["emotion,pixels,Usage,notes", row(), "", *lines, row()]) + "\n")
+    with pytest.raises(UserError) as error:
+        list(open_source("fer2013", tmp_path).samples())
+    assert "one row a line was expected" in sentence(error)
+
+
+def test_a_header_over_several_lines_stops_it(tmp_path: Path) -> None:
+    write(tmp_path, "fer2013.csv", f'emotion,pixels,Usage,"a\nnote"\n{row()}\n')
     with pytest.raises(UserError, match="one row a line was expected"):
         list(open_source("fer2013", tmp_path).samples())
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from messages import sentence
 from noisyfer.core.errors import UserError
+from noisyfer.images.references import canonical
 from noisyfer.relabel.sources import EXPRESSIONS, Sample
-from noisyfer.relabel.sources.walk import walk
+from noisyfer.relabel.sources.walk import safe_name, walk
 from source_files import as_manifest, by_id, open_source, touch, write
 
 
@@ -104,7 +105,7 @@ def test_links_and_names_that_no_manifest_can_hold(tmp_path: Path) -> None:
     (root / "loop").symlink_to(root)
     (root / "file.jpg").symlink_to(outside / "secret.jpg")
     (root / "broken.jpg").symlink_to(root / "nowhere.jpg")
-    for name in (b"x\xff.jpg", b"x\xfe.jpg", b"back\\slash.jpg"):
+    for name in (b"x\xff.jpg", b"x\xfe.jpg", b"back\\slash.jpg", b"c:1.png"):
         Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
     found = by_id(open_source("folder", root))
     statuses = {name: sample.status for name, sample in found.items()}
@@ -113,7 +114,38 @@ def test_links_and_names_that_no_manifest_can_hold(tmp_path: Path) -> None:
         ("a.jpg", "file.jpg", "broken.jpg"), "ok"
     )
     assert statuses["out"] == statuses["loop"] == "refused"
-    assert sorted(statuses.values()) == ["bad_row"] * 3 + ["ok"] * 3 + ["refused"] * 2
+    assert sorted(statuses.values()) == ["bad_row"] * 4 + ["ok"] * 3 + ["refused"] * 2
+    as_manifest(open_source("folder", root), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "c:1.png",
+        "Z:/1.png",
+        "c:",
+        "a/c:1.png",
+        "cc:1.png",
+        "é:1.png",
+        "1:1.png",
+        "a\\b",
+        "a\0b",
+        "c:a\\b",
+        "a#1/x#2.png",
+    ],
+)
+def test_safe_names_are_those_that_references_may_have(path: str) -> None:
+    assert (safe_name(path) == path) == (canonical(path) is not None)
+    assert canonical(safe_name(path)) == safe_name(path)
+
+
+def test_names_that_begin_like_a_drive_stay_apart_and_go_into_a_manifest(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    touch(root, "c:1.png", "c?1.png", "d:/a.png", "e/c:1.png")
+    (root / "f:").symlink_to(tmp_path)
+    found = by_id(open_source("folder", root))
+    assert [sample.status for sample in found.values()] == ["bad_row", "ok", "refused", "bad_row", "ok"]
+    assert "begins like a drive" in str(next(iter(found.values())).detail)
     as_manifest(open_source("folder", root), tmp_path)
 
 

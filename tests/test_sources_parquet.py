@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cifar_files import write_parquet as write_cifar
 from messages import sentence
 from noisyfer.core.errors import UserError
 from noisyfer.images.batches import CLASSES
+from noisyfer.relabel.sources import Source, hub_parquet
 from source_files import as_manifest, by_id, open_source, write
 
 ANIMALS = ["cat", "dog", "frog"]
@@ -63,6 +65,10 @@ def test_rows_are_references_and_the_split_is_in_the_name(tmp_path: Path, plain:
         ("testimony.parquet", "train"),
         ("0000.parquet", "train"),
         ("train/test-0.parquet", "test"),
+        ("default/partial-test/0000.parquet", "test"),
+        ("default/partial-validation/0000.parquet", "val"),
+        ("partial-test-00000-of-00001.parquet", "test"),
+        ("partial-testimony/0000.parquet", "train"),
     ],
 )
 def test_splits(tmp_path: Path, path: str, split: str) -> None:
@@ -99,6 +105,44 @@ def test_without_names_classes_are_numbers_and_without_labels_there_are_none(tmp
     source = open_source("parquet", tmp_path / "b" / "train.parquet")
     assert source.tasks() == source.label_sets() == {}
     assert list(by_id(source)) == ["train.parquet#0", "train.parquet#1"]
+
+
+def test_labels_too_high_for_classes_are_a_sentence(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", [0, 32_767])
+    assert len(open_source("parquet", tmp_path).tasks()["class"].classes) == 32_768
+    for label in (32_768, 10**12):
+        write_parquet(tmp_path / "train.parquet", [0, label])
+        with pytest.raises(UserError) as error:
+            open_source("parquet", tmp_path)
+        assert f"train.parquet has the label {label:,} and no names for its classes" in sentence(error)
+
+
+def test_the_task_is_worked_out_once_for_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parquet(tmp_path / "train.parquet", [0, 1, 2] * 10, ANIMALS)
+    asked: list[str] = []
+    monkeypatch.setattr(hub_parquet, "expression_name", asked.append)
+    assert len(list(open_source("parquet", tmp_path).samples())) == 30
+    assert asked == ANIMALS
+
+
+def test_rows_are_counted_without_reading_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parquet(tmp_path / "train-0.parquet", [0, 1, None, -1, 5], ANIMALS)
+    write_parquet(tmp_path / "test/0.parquet", [0, 1], ANIMALS)
+    write_parquet(tmp_path / "test/1.parquet", None)
+    source = open_source("parquet", tmp_path)
+    expected = [Source.rows(source, split) for split in (None, "train", "val", "test")]
+    assert expected == [9, 5, 0, 4]
+    monkeypatch.delattr(hub_parquet.HubParquet, "_labels")
+    assert [source.rows(split) for split in (None, "train", "val", "test")] == expected
+
+
+@pytest.mark.parametrize("name", [b"c:train.parquet", b"back\\slash.parquet", b"x\xff.parquet"])
+def test_a_name_that_no_manifest_can_hold_is_a_sentence(tmp_path: Path, name: bytes) -> None:
+    write_parquet(tmp_path / "train.parquet", [0, 1], ANIMALS)
+    (tmp_path / "train.parquet").rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    with pytest.raises(UserError) as error:
+        open_source("parquet", tmp_path)
+    assert "so that no manifest can name its rows. Rename it." in sentence(error)
 
 
 def test_files_that_cannot_be_used_are_sentences(tmp_path: Path) -> None:

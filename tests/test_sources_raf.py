@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from messages import sentence
 from noisyfer.core.errors import UserError
-from noisyfer.relabel.sources import EXPRESSIONS
+from noisyfer.relabel.sources import EXPRESSIONS, Source
+from noisyfer.relabel.sources.raf import Raf
 from source_files import as_manifest, by_id, open_source, touch, write, write_raf
 
 EYES = "30.5\t40\n70\t42.25\n50\t60\n35\t80\n66\t81\n0\n1\n2\n"
@@ -86,6 +87,16 @@ def test_broken_lines_are_rows_with_a_status(tmp_path: Path) -> None:
     assert found["passwd"].image == "refused/etc/passwd"
     assert len(found) == 8
     as_manifest(open_source("raf", tmp_path), tmp_path)
+
+
+def test_rows_are_counted_without_reading_landmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["train_1.jpg 1", "", "  ", "test_1.jpg 2", "test_2.jpg", "photo.jpg 3", "../test_3.jpg 3", "/test_4.jpg 1"]
+    write_raf(tmp_path / "basic", lines)
+    source = open_source("raf", tmp_path)
+    expected = [Source.rows(source, split) for split in (None, "train", "val", "test")]
+    assert expected[0] == 6
+    monkeypatch.delattr(Raf, "_eyes")
+    assert [source.rows(split) for split in (None, "train", "val", "test")] == expected
 
 
 def test_what_is_missing_is_named_with_where_to_ask_for_it(tmp_path: Path) -> None:

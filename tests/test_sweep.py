@@ -7,22 +7,27 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import noisyfer
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from click.testing import CliRunner
+from noisyfer.benchmark.choose import choose
 from noisyfer.benchmark.grid import Outcome
 from noisyfer.benchmark.holdout import make_holdout
+from noisyfer.benchmark.run import Plan
 from noisyfer.benchmark.search import Search, Trial, best_trial, run_search
 from noisyfer.benchmark.sweep import Queue, plan_sweep
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from noisyfer.core.files import locked
 from noisyfer.core.names import number_ranges
-from noisyfer.manifest import Manifest
+from noisyfer.manifest import Manifest, write_manifest
 from test_bench_init import vgg_face
 from test_protocols import HUMAN, MODEL
 from test_protocols import manifest as faces_manifest
@@ -178,6 +183,140 @@ def test_held_out_labels_are_those_of_the_annotators(digits_manifest: Path, tmp_
     assert again.read().equals(held.read())
     with pytest.raises(UserError, match="too few"):
         make_holdout(manifest, names, 1e-6, 0, tmp_path / "few.parquet")
+
+
+def test_a_search_is_scored_on_held_out_labels_even_where_the_truth_is_learned_from(
+    digits_manifest: Path, tmp_path: Path
+) -> None:
+    names = ["class_clean", "class_flip20"]
+    held = make_holdout(Manifest.open(digits_manifest), names, 0.25, 3, tmp_path / "held.parquet")
+    assert choose(held, "vgg-all", names).truth == {"class": "class_holdout"}
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """The runs of a search, none of which is trained."""
+    plans = list[Plan]()
+
+    def score(several: Sequence[Plan], **_: object) -> list[Outcome]:
+        plans.extend(several)
+        return [Outcome({"last": {"test": {"expression": {"accuracy": 0.5}}}}) for _ in several]
+
+    monkeypatch.setattr("noisyfer.benchmark.search.run_grid", score)
+    monkeypatch.setattr("noisyfer.benchmark.search.SHARE", 0.5)
+    return plans
+
+
+def of_faces(manifest: Manifest, out: Path, **common: Any) -> Search:
+    """One trial of a learning rate and of where the networks part."""
+    space = {"learning_rate": ["1e-4..1e-2:log"], "share": ["head", "trunk"]}
+    return Search(manifest, "vgg-all", space, 1, 0, (), {"preset": "smoke", "out": out, "device": "cpu", **common})
+
+
+def without_human_label(path: Path, row: int) -> Manifest:
+    """Faces for `affectnet-base`, one of them not labelled by people."""
+    whole = faces_manifest(path, *HUMAN, MODEL[0], evaluation="val")
+    table = whole.read()
+    place = table.schema.get_field_index("expression_human")
+    labels = [None if at == row else value for at, value in enumerate(table.column(place).to_pylist())]
+    return write_manifest(
+        path, whole.header, [table.set_column(place, "expression_human", pa.array(labels, pa.int16()))]
+    )
+
+
+def test_a_search_needs_no_truth(digits_manifest: Path, tmp_path: Path, planned: list[Plan]) -> None:
+    """It is for those who have none: the manifest's truth is left out here."""
+    noisy = ["class_flip20", "class_flip30"]
+    whole = Manifest.open(digits_manifest)
+    view = whole.select(label_sets=noisy)
+    path = tmp_path / "noisy.parquet"
+    write_manifest(path, view.header.seen_from(tmp_path, whole.path.parent), view.extended({}))
+    found = Search(Manifest.open(path), "vgg-all", {"learning_rate": ["0.1..1"]}, 1, 0, [], {"out": tmp_path})
+    assert run_search(found)[0].score is not None
+    assert planned[0].choice.truth == {"class": "class_holdout"}
+
+
+@pytest.mark.parametrize("common", [{"protocol": "affectnet-base"}, {"changes": {"labelled_by": "expression_human"}}])
+def test_a_search_keeps_to_the_images_that_a_set_labels_without_its_labels(
+    common: dict[str, Any], planned: list[Plan], tmp_path: Path
+) -> None:
+    search = of_faces(without_human_label(tmp_path / "m.parquet", 2), tmp_path, **common)
+    (trial,) = run_search(search)
+    assert trial.score == 0.5
+    held = Manifest.open(search.folder / "holdout.parquet")
+    assert held.read(["id"])["id"].to_pylist() == ["0", "1", "3", "4", "5"]
+    assert "expression_human" not in held.header.label_sets
+    (plan,) = planned
+    assert plan.config.settings.labelled_by == ""
+    assert plan.config.truth == {"expression": "expression_holdout"} | (
+        {"va": "va_holdout"} if "protocol" in common else {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "space", "said"),
+    [
+        ({"labelled_by": "expression_nobody"}, {"gamma": ["0..1"]}, "no label set in .* named 'expression_nobody'"),
+        ({}, {"labelled_by": ["expression_human", "va_human"]}, "labelled_by says which images"),
+        ({"batch_size": "1"}, {"gamma": ["0..1"]}, "batch_size is 1"),
+    ],
+)
+def test_a_search_that_cannot_be_leaves_no_manifest(
+    changes: dict[str, str], space: dict[str, list[str]], said: str, planned: list[Plan], tmp_path: Path
+) -> None:
+    manifest = without_human_label(tmp_path / "m.parquet", 2)
+    common = {"preset": "smoke", "out": tmp_path, "device": "cpu", "changes": changes}
+    search = Search(manifest, "vgg-all", space, 1, 0, (), common)
+    with pytest.raises(UserError, match=said):
+        run_search(search)
+    assert not planned
+    assert not (search.folder / "holdout.parquet").exists()
+
+
+def test_other_searches_have_other_folders_and_the_same_one_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = faces_manifest(tmp_path / "m.parquet", *HUMAN, *MODEL)
+    first, second = tmp_path / "first.pth", tmp_path / "second.pth"
+
+    def folder(**common: Any) -> Path:
+        return of_faces(manifest, tmp_path, **common).folder
+
+    with pytest.raises(UserError, match=r"first\.pth"):
+        folder(init=first)
+    first.write_bytes(b"weights")
+    second.write_bytes(b"weights")
+    started = folder(init=first)
+    assert started == folder(init=second)
+    first.write_bytes(b"others")
+    assert len({started, folder(init=first), folder()}) == 3
+    by_default = folder(preset=None, device="auto")
+    assert by_default == folder(preset="small")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert folder(preset=None, device="auto") == folder(preset="paper", device="cuda")
+    assert len({by_default, folder(preset=None, device="auto"), folder(preset="small", device="cuda")}) == 3
+
+
+def test_a_trial_that_a_kill_left_with_some_of_its_values_is_not_run(planned: list[Plan], tmp_path: Path) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+    from optuna.trial import TrialState
+
+    search = of_faces(faces_manifest(tmp_path / "m.parquet", *HUMAN, *MODEL), tmp_path)
+    search.folder.mkdir()
+    storage = JournalStorage(JournalFileBackend(str(search.folder / "trials.log")))
+    study = optuna.create_study(storage=storage, study_name="search", direction="maximize")
+    study.ask().suggest_float("learning_rate", 1e-4, 1e-2, log=True)
+    whole = study.ask()
+    values = (
+        whole.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+        whole.suggest_categorical("share", ["head", "trunk"]),
+    )
+    (trial,) = run_search(search)
+    assert (trial.number, *trial.values.values()) == (1, *map(str, values))
+    assert len(planned) == 1
+    assert [each.state for each in study.get_trials()] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
 def test_a_search_scores_on_noisy_labels_and_goes_on(digits_manifest: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cifar_files import tiny_cifar, write_python
+from noisyfer.benchmark.bench import dataset_root
 from noisyfer.benchmark.cifar import make_cifar
 from noisyfer.benchmark.tables import TABLES, TableRun, plan_table
 from noisyfer.core.errors import UserError
@@ -129,6 +130,50 @@ def test_an_option_of_one_method_is_left_out_of_the_others(digits_manifest: Path
     assert weights["proposed"] == 0.3
     assert weights["sce"] is None
     assert {run.plan.config.settings.epochs for run in runs} == {3}
+
+
+def test_what_a_row_is_named_for_is_not_changed(digits_manifest: Path, tmp_path: Path) -> None:
+    def asked(name: str, **changes: Any) -> list[TableRun]:
+        more = {"manifest": digits_manifest} if name == "1" else {"data": Path("digits"), "systems": systems}
+        return planned(name, out=tmp_path, changes={key.rstrip("_"): value for key, value in changes.items()}, **more)
+
+    head = "'VGG, all labels, a head a set' is the row of share=trunk, which share=head would undo. Leave that out"
+    with pytest.raises(UserError, match=head):
+        asked("1", share="head")
+    systems: tuple[str, ...] = ("λ 0.2, 20*", "λ 0.4, 20*")
+    for value, said in (("0.4", "0.4"), ("auto", "auto"), (0.6, "0.6")):
+        with pytest.raises(UserError, match=rf"'λ 0\.2, 20, 30, 40 %' is the row of lambda=0\.2, which lambda={said}"):
+            asked("lambda", lambda_=value)
+    with pytest.raises(UserError, match="lambda_rule=balance would undo"):
+        asked("lambda", lambda_rule="balance")
+    systems = ("λ by balance, 20*",)
+    with pytest.raises(UserError, match="is the row of lambda_rule=balance, which lambda_rule=controller"):
+        asked("lambda", lambda_rule="controller")
+
+
+def test_a_change_that_leaves_a_row_what_it_is_is_taken(here: Path) -> None:
+    data = Path("digits")
+    (run,) = planned("lambda", systems=("λ 0.2, 20*",), data=data, changes={"lambda": 0.20, "lambda_rule": "fixed"})
+    assert run.plan.config.options.lambda_ == 0.2
+    (run,) = planned("lambda", systems=("λ by balance, 20*",), data=data, changes={"lambda": "auto"})
+    assert run.plan.config.options.lambda_rule == "balance"
+    (run,) = planned("lambda", systems=("λ by controller, 20*",), data=data, changes={"lambda": "0.5"})  # starts there
+    assert (run.plan.config.options.lambda_rule, run.plan.config.options.lambda_) == ("controller", 0.5)
+    (run,) = planned("1", methods=("proposed",), data=data, changes={"lambda": "auto"})
+    assert run.plan.config.options.lambda_rule == "balance"
+
+
+def test_digits_are_the_packaged_ones_for_a_manifest_of_these_alone(digits_manifest: Path, here: Path) -> None:
+    write_python(here / "datasets", tiny_cifar(per_batch=20, test=20))
+    cifar = make_cifar((0.2,))
+    faces = manifest(here / "raf.parquet", HUMAN[0])
+    digits = Path("digits")
+    assert dataset_root(Manifest.open(digits_manifest), digits) is None
+    for other in (cifar, faces):
+        with pytest.raises(UserError, match="digits"):
+            dataset_root(other, digits)
+    digits.mkdir()
+    assert dataset_root(faces, digits) == digits
 
 
 @pytest.mark.parametrize(

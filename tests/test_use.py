@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from messages import sentence
 from method_builders import ONE_EACH, LabelSetSpec, build, make_batch
 from noisyfer import api
 from noisyfer.api import Run
+from noisyfer.benchmark.grid import Outcome
+from noisyfer.benchmark.sweep import Queue
 from noisyfer.cli import main
 from noisyfer.core.errors import Stopped, UserError
 from noisyfer.core.fields import Fields
@@ -314,3 +317,34 @@ def test_a_run_that_did_not_store_what_it_learned_asks_its_manifest(
     found = read_run(folder).learned
     assert (found.tasks, found.align) == (stored.tasks, False)
     assert [spec.name for spec in found.label_sets] == [spec.name for spec in stored.label_sets]
+
+
+def test_a_grid_of_the_api_is_read_as_the_commands_and_has_no_run_twice(
+    digits_manifest: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[list[tuple[int, int, float]]] = []
+
+    def leave(queue: Queue, **_: object) -> list[Outcome]:
+        configs = [run.plan.config for run in queue.runs]
+        planned.append([(each.seed, each.settings.epochs, each.options.learning_rate) for each in configs])
+        queue.write()
+        return [Outcome(None, "not run")] * len(queue.runs)
+
+    monkeypatch.setattr("noisyfer.benchmark.sweep.run_sweep", leave)
+
+    def asked(grid: dict[str, object], seeds: Sequence[int] = (0,)) -> list[tuple[int, int, float]]:
+        given = {"manifest": digits_manifest, "preset": "smoke", "progress": False, "seeds": seeds}
+        found = api.sweep("vgg-all", grid=grid, **given)  # type: ignore[arg-type]
+        assert len(found) == len(planned[-1])
+        return planned[-1]
+
+    assert asked({"epochs": "34"}) == asked({"epochs": 34}) == asked({"epochs": np.int64(34)}) == [(0, 34, 5e-4)]
+    assert asked({"epochs": "3, 4"}) == asked({"epochs": (3, 4)}) == [(0, 3, 5e-4), (0, 4, 5e-4)]
+    shutil.rmtree(here / "runs")
+    twice = {"learning_rate": ["0.001", "1e-2", "1e-3", 0.01]}
+    assert asked(twice, [1, 0, np.int64(1)]) == [(1, 2, 1e-3), (1, 2, 1e-2), (0, 2, 1e-3), (0, 2, 1e-2)]
+    (asked_for,) = (here / "runs").glob("sweep-*/queue.json")
+    assert json.loads(asked_for.read_text())["request"]["seeds"] == "1,0"
+    for wrong in ("0,1", [0.5]):
+        with pytest.raises(UserError, match="a whole number of at least 0 was expected"):
+            asked({}, wrong)  # type: ignore[arg-type]

@@ -138,3 +138,27 @@ def test_a_page_takes_no_folders_place(tmp_path: Path) -> None:
         write_page(tmp_path, page("A page", []))
     write_page(tmp_path / "page.html", page("A page", []))
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("there", [b"", b"<!doctype html><title>older</title>", b"<!DOCTYPE HTML>"])
+def test_a_page_takes_an_older_ones_place(there: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(there)
+    write_page(path, page("A page", []))
+    assert "A page" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("there", [b"PAR1 a manifest", b"\n<!doctype html>", b"<!doc", b"notes"])
+def test_a_page_takes_no_other_files_place(there: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_bytes(there)
+    with pytest.raises(UserError, match=r"a file that is no page stands there\. Choose another name"):
+        write_page(path, page("A page", []))
+    assert path.read_bytes() == there
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_takes_no_pipes_place_and_does_not_wait_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="no page stands there"):
+        write_page(tmp_path / "pipe", page("A page", []))

@@ -118,11 +118,11 @@ class RunFolder:
                 stored = load_stored(stream, device)
             check_seal(stored, self.checkpoint)
             epoch, state = int(stored["epoch"]), stored["method"]
-            rows = self.rows()
         except Exception as error:  # it raises nearly anything on a damaged file
             raise UserError(
                 f"The checkpoint in {self.path} cannot be read ({first_line(error)}). Start over with --again."
             ) from error
+        rows = self.rows()
         if len(rows) < epoch:
             raise UserError(
                 f"{self.metrics} has {len(rows)} epochs and the checkpoint {epoch}. Start over with --again."
@@ -130,8 +130,21 @@ class RunFolder:
         return epoch, state, rows[:epoch]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The metrics of every recorded epoch."""
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        """The metrics of every recorded epoch.
+
+        Raises:
+            UserError: the file is missing or unreadable, or a line holds no JSON object.
+        """
+        try:
+            rows = [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+            if not all(isinstance(row, dict) for row in rows):
+                raise ValueError("a line holds no JSON object")
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"{self.metrics} cannot be read ({first_line(error)}). Restore the file, or remove its folder to start "
+                f"over."
+            ) from error
+        return rows
 
     def clear(self) -> None:
         """Forget everything but the lock, so that the run starts over."""

@@ -9,17 +9,37 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def cohen_kappa(first: Array, second: Array, classes: int) -> float | None:
-    """Cohen's κ of two annotators' class ids N: 1 for full agreement, 0 for that of chance (Cohen 1960).
+def pair_counts(first: Array, second: Array, classes: int) -> Array:
+    """K×K counts of two annotators' labels, row the first one's class: `confusion_counts` for many pairs.
 
-    None where it is not defined: no common sample, or both gave one and the same class to all.
+    Args:
+        first: class ids N.
+        second: class ids N.
+        classes: K; all ids are below it.
     """
-    from sklearn.metrics import cohen_kappa_score
+    # scikit-learn takes milliseconds to check its arguments, and a thousand annotators are half a million pairs
+    return np.bincount(first.astype(np.int64) * classes + second, minlength=classes**2).reshape(classes, classes)
 
-    used = np.union1d(first, second)
-    if len(used) < 2:
+
+def cohen_kappa(counts: Array) -> float | None:
+    """Cohen's κ of two annotators: 1 for full agreement, 0 for that of chance (Cohen 1960).
+
+    κ = (p_o − p_e) / (1 − p_e), with p_o the share of equal labels and p_e = Σ_j p_j·q_j their share by chance, of the
+    classes' shares p of one annotator and q of the other.
+
+    Args:
+        counts: K×K, samples by the first one's class and the second one's.
+
+    Returns:
+        None where it is not defined: no sample, or both gave one and the same class to all.
+    """
+    rows, columns = counts.sum(axis=1), counts.sum(axis=0)
+    if np.count_nonzero(rows + columns) < 2:
         return None
-    return float(cohen_kappa_score(first, second, labels=np.arange(classes)))
+    total = int(counts.sum())
+    # both shares of unequal labels times total²: whole numbers, so that full agreement is 1 exactly
+    unequal, by_chance = total * (total - int(np.trace(counts))), total**2 - int(rows @ columns)
+    return 1 - unequal / by_chance
 
 
 def fleiss_kappa(counts: Array) -> float | None:

@@ -12,9 +12,8 @@ import numpy as np
 
 from ...core.errors import UserError
 from ...manifest import Manifest
-from ...training.metrics import confusion_counts
 from ..summary import Summary, summarise
-from .agreement import cohen_kappa, fleiss_kappa
+from .agreement import cohen_kappa, fleiss_kappa, pair_counts
 from .beliefs import Belief, Beliefs, run_beliefs
 from .estimates import (
     NO_CLEANLAB,
@@ -193,8 +192,8 @@ def _pairs(opinions: Opinions) -> tuple[dict[Pair, tuple[float | None, int]], di
     classes = len(opinions.task.classes)
     for pair in combinations(opinions.sets, 2):
         first, second = opinions.common(*pair)
-        confusions[pair] = confusion_counts(first, second, classes)
-        kappa[pair] = cohen_kappa(first, second, classes), len(first)
+        confusions[pair] = pair_counts(first, second, classes)
+        kappa[pair] = cohen_kappa(confusions[pair]), len(first)
     return kappa, confusions
 
 

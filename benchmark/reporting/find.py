@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 from ...core.errors import UserError
 from ...core.files import read_json
 from ...training.folder import RunFolder
-from ..evidence import curves, read_evidence
-from .shapes import CONFIG, ROW, TABLE_RUN, check, check_result, misfit
+from ..evidence import curves, read_evidence, rounded
+from .shapes import CONFIG, IDENTITY, ROW, TABLE_RUN, check, check_result, misfit
 
 T = TypeVar("T")
+
+NAMED = ("method", "seed", "labels", "init", "device", "settings", "options")
+"""What makes a run another one, beside its manifest."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,25 @@ class FoundRun:
 
     @property
     def key(self) -> str:
-        """The same for the same run in a folder and in a table's document."""
-        parts = [self.config[name] for name in ("method", "seed", "labels", "settings", "options")]
-        return json.dumps([*parts, self.manifest["sha256"]], sort_keys=True)
+        """The same for the same run in a folder and in a table's document, unless that is of before; see `may_be`."""
+        return json.dumps(self._identity, sort_keys=True)
+
+    @property
+    def _identity(self) -> list[Any]:
+        """What makes it this run; None for what nobody knows of a run in a table of before."""
+        return [*(self.config.get(name) for name in NAMED), self.manifest["sha256"]]
+
+    @property
+    def half_known(self) -> bool:
+        """Whether a part of its identity is not known."""
+        return None in self._identity
+
+    def may_be(self, other: FoundRun) -> bool:
+        """Whether both can be one run: they differ in nothing that is known of both, and in no score."""
+        if any(one != two for one, two in zip(self._identity, other._identity, strict=True) if None not in (one, two)):
+            return False
+        scores = [rounded(run.result["last"]["test"]) for run in (self, other) if run.result is not None]
+        return self.key == other.key or all(each == scores[0] for each in scores)
 
 
 @dataclass(frozen=True)
@@ -92,12 +111,11 @@ def find_runs(paths: Sequence[Path]) -> Found:
         run = _noted(_read_folder, config, notes)
         if run is not None:
             _keep(run, runs, notes)
-    for table in _files(paths, "table.json"):
-        for row in _noted(_read_table, table, notes) or ():
-            if row.key not in runs:
-                beside = _beside(row, table.parent.parent)
-                runs[row.key] = beside or row
-            runs[row.key] = _named(runs[row.key], row)
+    rows = [(row, table) for table in _files(paths, "table.json") for row in _noted(_read_table, table, notes) or ()]
+    # a row of which not all is known may be one that is told in full elsewhere, so it comes after all of these
+    for row, table in sorted(rows, key=lambda each: each[0].half_known):
+        run = _found_among(runs, row) or _beside(row, table.parent.parent) or row
+        runs[run.key] = _named(run, row)
     for run in [run for run in runs.values() if run.folder is None and run.result is None]:
         notes.append(f"{run.name} failed: {runs.pop(run.key).places.get('failure', 'no reason is given')}")
     finished = tuple(run for run in runs.values() if run.result is not None)
@@ -106,6 +124,14 @@ def find_runs(paths: Sequence[Path]) -> Found:
         listed = ", ".join(map(str, paths))
         raise UserError(f"No run is under {listed}. Give a folder that 'noisyfer bench' wrote, such as runs.")
     return Found(finished, unfinished, tuple(notes))
+
+
+def _found_among(runs: Mapping[str, FoundRun], row: FoundRun) -> FoundRun | None:
+    """The run that a table's row is; None where there is none, or where it may be several."""
+    if row.key in runs:
+        return runs[row.key]
+    alike = [run for run in runs.values() if run.may_be(row)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _files(paths: Sequence[Path], name: str) -> Iterable[Path]:
@@ -173,8 +199,8 @@ def _read_curves(folder: RunFolder, notes: list[str]) -> Mapping[str, Sequence[A
         return {}
     try:
         rows = folder.rows()
-    except (OSError, ValueError, RecursionError) as error:
-        notes.append(f"{folder.metrics} cannot be read ({error}), so the run has no curves.")
+    except UserError as error:
+        notes.append(f"{error} The run has no curves.")
         return {}
     wrong = misfit(rows, [ROW], "line")
     if wrong:
@@ -205,7 +231,9 @@ def _table_run(run: Mapping[str, Any], document: Mapping[str, Any], file: Path) 
     if result is not None:
         check_result(result, f"{file} ({name})")
         check(run, {"curves": {"*": list}}, f"{file} ({name})")
-    copied = {key: run[key] for key in ("method", "seed", "settings", "options")}
+    known = {key: kind for key, kind in IDENTITY.items() if key in run}
+    check(run, known, f"{file} ({name})")
+    copied = {key: run[key] for key in ("method", "seed", "settings", "options", *known)}
     return FoundRun(
         name,
         None,
@@ -230,7 +258,7 @@ def _beside(row: FoundRun, folder: Path) -> FoundRun | None:
     """The folder of a table's run among those beside the table's, where it is still there and whole."""
     for config in sorted(folder.glob(f"*-{row.config['method']}-seed{row.config['seed']}-????????/config.json")):
         run = _noted(_read_folder, config, [])
-        if run is not None and run.key == row.key and run.result is not None:
+        if run is not None and run.may_be(row) and run.result is not None:
             return run
     return None
 

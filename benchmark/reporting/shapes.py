@@ -6,6 +6,7 @@ from types import NoneType
 from typing import Any
 
 from ...core.errors import UserError
+from ...training.folder import RunFolder
 
 NUMBER = (int, float, NoneType)
 SCORES = {"*": {"*": NUMBER}}
@@ -49,6 +50,9 @@ TABLE_RUN = {
     "settings": {"epochs": int},
     "options": dict,
 }
+
+IDENTITY = {"init": str, "device": str}
+"""Of a table's run, as of its `config.json`; tables of before lack them, and then nobody knows them."""
 
 
 def misfit(value: Any, shape: Any, place: str = "") -> str:
@@ -110,6 +114,36 @@ def check_result(result: Any, what: str) -> None:
         classes = len(counts)
         if any(len(row) != classes for row in counts) or len(result["class_f1"].get(task, [])) != classes:
             raise UserError(f"{what} is damaged: its 'confusion.{task}' and 'class_f1.{task}' are of different sizes.")
+
+
+def read_result(folder: RunFolder) -> dict[str, Any] | None:
+    """The result of a finished run, or None; whoever reads it may rely on its shape.
+
+    Raises:
+        UserError: the file cannot be read, or is not what a run writes; says how to go on.
+    """
+    result = folder.finished()
+    if result is not None:
+        try:
+            check_result(result, str(folder.result))
+        except UserError as error:
+            raise UserError(f"{error} Restore the file, or remove it to start over.") from error
+    return result
+
+
+def read_rows(folder: RunFolder) -> list[dict[str, Any]]:
+    """The metrics of every recorded epoch; whoever reads them may rely on their shape.
+
+    Raises:
+        UserError: the file cannot be read, or has a line that is not what a run writes; says how to go on.
+    """
+    rows = folder.rows()
+    wrong = misfit(rows, [ROW], "line")
+    if wrong:
+        raise UserError(
+            f"{folder.metrics} is damaged at '{wrong}'. Restore the file, or remove its folder to start over."
+        )
+    return rows
 
 
 def _under(place: str, key: str) -> str:

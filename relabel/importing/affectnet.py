@@ -24,6 +24,9 @@ class AffectNetCsv(Format):
     summary: ClassVar[str] = "AffectNet's csv with a changed expression, valence or arousal"
     rank: ClassVar[int] = 1
 
+    def __init__(self) -> None:
+        self._order = ""
+
     def fits(self, peek: Peek) -> bool:
         """Whether AffectNet's column of paths is there."""
         return "subdirectory_filepath" in peek.columns
@@ -33,15 +36,16 @@ class AffectNetCsv(Format):
         wanted = {"image": ["subdirectory_filepath"], **{name: [name] for name in ("expression", "valence", "arousal")}}
         columns = {**find_columns(path, csv_header(path), wanted), **options.columns}
         columns.setdefault("image", "subDirectory_filePath")
+        self._order = options.ids or "affectnet"
         for batch in csv_batches(path, columns):
             texts = batch.texts
             classes, va = {}, None
             if "expression" in texts:
-                classes = {"expression": named(texts["expression"], options.ids or "affectnet")}
+                classes = {"expression": named(texts["expression"], self._order)}
             if "valence" in texts and "arousal" in texts:
                 va = np.stack([numbers(texts["valence"]), numbers(texts["arousal"])], axis=1)
             yield Rows(texts["image"], batch.rows, classes=classes, va=va)
 
     def about(self) -> dict[str, Any]:
         """The order of the ids."""
-        return {"ids": "affectnet"}
+        return {"ids": self._order}

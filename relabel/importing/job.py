@@ -82,7 +82,7 @@ def _written(
             if found is not None:
                 columns, present = found
                 of_task = [report.provenance() for report in reports if settled.task.name in report.tasks]
-                label_set = _label_set(settled.task, annotator, options.kind, {"files": of_task}, columns)
+                label_set = _label_set(settled.task, annotator, options.kind_of(annotator), {"files": of_task}, columns)
                 additions.append((label_set, columns))
                 sets.append(_set_report(label_set.name, gatherer, present))
     if not additions:

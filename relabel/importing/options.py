@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ...core.config import parse_settings
 from ...core.errors import UserError, unknown_name
-from ...core.schema import SPLITS
+from ...core.schema import SPLITS, TRUTH_ANNOTATORS
 from .base import FORMATS
 from .collect import DUPLICATES
 from .join import BY
@@ -41,7 +41,7 @@ class ImportOptions:
         task: only labels of this task, and the task of labels whose file does not say which; empty for all.
         by: how rows are joined to samples: `auto`, `id`, `file` or `position`.
         split: only samples of this split; empty for all.
-        kind: of the new label sets: `imported`, `human` or `model`.
+        kind: of the new label sets: `imported`, `human` or `model`; empty for what `kind_of` says.
         columns: role to column, as of `ReadOptions`.
         ids: the order of class ids that are numbers, as of `ReadOptions`.
         duplicates: which of contradicting labels counts: `refuse`, `first` or `last`.
@@ -54,12 +54,20 @@ class ImportOptions:
     task: str = ""
     by: str = "auto"
     split: str = ""
-    kind: str = "imported"
+    kind: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     ids: str = ""
     duplicates: str = "refuse"
     max_unmatched: float = 0.5
     overwrite: bool = False
+
+    def kind_of(self, annotator: str) -> str:
+        """The kind of an annotator's label sets.
+
+        Where none is said it is `human` for `human` and `clean`, whose labels others are scored against: as merely
+        imported ones they would pass for noisy. Else it is `imported`.
+        """
+        return self.kind or ("human" if {annotator, self.annotator} & set(TRUTH_ANNOTATORS) else "imported")
 
     def check(self) -> None:
         """See whether all options have values that are allowed.
@@ -67,7 +75,13 @@ class ImportOptions:
         Raises:
             UserError: one has not.
         """
-        choices = {"by": BY, "kind": KINDS, "duplicates": DUPLICATES, "split": ("", *SPLITS), "ids": ("", *ORDERS)}
+        choices = {
+            "by": BY,
+            "kind": ("", *KINDS),
+            "duplicates": DUPLICATES,
+            "split": ("", *SPLITS),
+            "ids": ("", *ORDERS),
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise unknown_name(f"value of {name}", getattr(self, name), [value for value in known if value])

@@ -145,8 +145,10 @@ class AffectNet(AffectNetLabels):
         return next((folder for folder in _IMAGE_FOLDERS if (self.root / folder).is_dir()), None)
 
     def _sample(self, split: str, file: str, line: int, row: Mapping[str, str], unique: UniqueIds) -> Sample:
-        path, problem = safe_reference(row["subDirectory_filePath"])
-        status = REFUSED if problem else STATUS_OK
+        path, problem = safe_reference(row.get("subDirectory_filePath", ""))
+        stands_in = problem is not None
+        # a line that ends before its path is too short, and no attempt to lead out of the root
+        status = REFUSED if stands_in and "subDirectory_filePath" in row else STATUS_OK
         values, wrong = self._values(*(row.get(name, "") for name in ("expression", "valence", "arousal")))
         if status == STATUS_OK and len(row) < len(_COLUMNS):
             wrong = f"it has {len(row)} of {len(_COLUMNS)} fields"
@@ -155,7 +157,7 @@ class AffectNet(AffectNetLabels):
         return Sample(
             id=unique(path),
             split=split,
-            image=path if status == REFUSED else f"{self._images}/{path}",
+            image=path if stands_in else f"{self._images}/{path}",
             values=values,
             eyes=eyes_of_68(row.get("facial_landmarks", "").split(";")),
             box=_box([number(row.get(f"face_{side}", "")) for side in ("x", "y", "width", "height")]),

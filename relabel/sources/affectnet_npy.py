@@ -26,6 +26,8 @@ _KINDS = ("exp", "val", "aro", "lnd")
 _IMAGE = re.compile(r"(0|[1-9][0-9]{0,14})\.jpg")
 _ANNOTATION = re.compile(r"(0|[1-9][0-9]{0,14})_(?:exp|val|aro)\.npy")
 _LARGEST = 64 * 2**10
+_NO_TEXT = (ValueError, SystemError)
+"""What numpy raises over bytes that are no ASCII, and over numbers that are no character of Unicode."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -106,7 +108,7 @@ class AffectNetNpy(AffectNetLabels):
             return None
         try:
             return eyes_of_68(array.ravel().astype(str).tolist())
-        except ValueError:  # bytes that are no text
+        except _NO_TEXT:
             return None
 
     def _content(self, folder: str, index: int, kind: str) -> bytes | None:
@@ -162,9 +164,14 @@ def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _scalar(data: bytes | None) -> str | None:
-    """The one entry of an array as a text."""
+    """The one entry of an array as a text; None where there is not one, or one that is no text."""
     array = _array(data)
     if array is None or array.size != 1:
         return None
-    entry = array.reshape(-1)[0].item()
-    return entry.decode("ascii", "replace").strip() if isinstance(entry, bytes) else str(entry).strip()
+    try:
+        entry = array.reshape(-1)[0].item()
+        text = entry.decode("ascii", "replace") if isinstance(entry, bytes) else str(entry)
+        text.encode()  # raises for a lone surrogate, which no manifest could quote
+    except _NO_TEXT:
+        return None
+    return text.strip()

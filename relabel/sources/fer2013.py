@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ...core.errors import UserError
 from ...core.schema import STATUS_OK, LabelSet, Task
-from .annotations import BAD_ROW, SPLIT_NAMES, csv_rows, hash_files
+from .annotations import BAD_ROW, SPLIT_NAMES, csv_rows, hash_files, unreadable
 from .base import SOURCES, Sample, Source, SourceOptions
 from .ferplus import COLUMNS as VOTE_COLUMNS
 from .ferplus import FILE as VOTE_FILE
@@ -29,6 +29,8 @@ _COLUMNS = ("emotion", "pixels", "Usage")
 _FOLDERS = {**{name.casefold(): split for name, split in USAGE.items()}, **SPLIT_NAMES}
 _IDS = ids_of(CLASSES, contempt=False)
 _SHOWN = 40
+_BLANKS = ' \t\f\v"\r\n'
+"""`images.grey_csv`, which counts the pictures, passes over a line of nothing else."""
 
 
 @SOURCES.register("fer2013")
@@ -184,14 +186,28 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of the csv.
 
     Raises:
-        UserError: one goes over several lines, so that rows and pictures could not be counted alike.
+        UserError: one goes over several lines, in whichever column, so that rows and pictures could not be counted
+            alike.
     """
+    begins = _row_lines(path)
+    next(begins, None)  # the header's
     for line, row in csv_rows(path, _COLUMNS):
-        if any("\n" in text or "\r" in text for text in row.values()):
+        if line != next(begins, None):
             raise UserError(
-                f"Line {line:,} of {path} ends a text that began on another line; one row a line was expected."
+                f"Up to line {line:,} of {path} rows cannot be counted by lines: a text goes over several lines there, "
+                "or a line holds odd blanks only; one row a line was expected. Take the file as it was published."
             )
         yield line, row
+
+
+def _row_lines(path: Path) -> Iterator[int]:
+    """The numbers, from 1, of the lines that are taken for rows where pictures are counted."""
+    try:
+        # newline and Latin-1: lines end where the csv's do, whatever else is in them
+        with path.open(encoding="latin-1", newline="") as lines:
+            yield from (number for number, line in enumerate(lines, start=1) if line.strip(_BLANKS))
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _check_pair(votes: Path, index: int, line: int, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:

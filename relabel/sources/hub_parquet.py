@@ -14,26 +14,29 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...core.errors import UserError, first_line
-from ...core.schema import STATUS_OK, LabelSet, Task
+from ...core.schema import MAX_CLASSES, STATUS_OK, LabelSet, Task
 from .annotations import BAD_ROW, SPLIT_NAMES, unreadable
 from .base import SOURCES, Sample, Source, SourceOptions
 from .vocabulary import expression_name, ids_of, vocabulary
+from .walk import safe_name
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _PICTURES = ("img", "image")
 _LABEL = "label"
-_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})(?:[-_.].*)?", re.IGNORECASE)
+# the hub's converter writes 'partial-' before a split of which it converted the beginning only
+_SPLIT = re.compile(rf"(?:partial-)?({'|'.join(SPLIT_NAMES)})(?:[-_.].*)?", re.IGNORECASE)
 _BATCH_ROWS = 65_536
 _SHOWN = 12
 
 
 @dataclass(frozen=True)
 class _File:
-    """A Parquet file: its path below the root, whether it has labels, and its names for them."""
+    """A Parquet file: path below the root, number of rows, whether it has labels, and its names for them."""
 
     path: str
+    rows: int
     labelled: bool
     names: tuple[str, ...] | None
 
@@ -90,6 +93,10 @@ class HubParquet(Source):
                     yield self._sample(file, row, label)
                     row += 1
 
+    def rows(self, split: str | None = None) -> int:
+        """How many rows the files say they have; no labels are read."""
+        return sum(file.rows for file in self._files if split in (None, _split(file.path)))
+
     def fingerprint(self) -> str:
         """Over names, schemas and labels."""
         digest = hashlib.sha256()
@@ -120,10 +127,8 @@ class HubParquet(Source):
         if not labelled:
             return ()
         if not named:
-            highest = max(
-                (label for file in labelled for part in self._labels(file) for label in part if label), default=1
-            )
-            return tuple(str(index) for index in range(max(2, highest + 1)))
+            highest = max(1, *(self._highest(file) for file in labelled))
+            return tuple(str(index) for index in range(highest + 1))
         for file in labelled:
             if file.names is None or set(file.names) != set(named[0].names or ()):
                 raise UserError(
@@ -133,12 +138,26 @@ class HubParquet(Source):
                 )
         return named[0].names or ()
 
-    @property
+    def _highest(self, file: _File) -> int:
+        """The highest label of a file without names for its classes; 0 where it has none above.
+
+        Raises:
+            UserError: it is so high that there would be too many classes.
+        """
+        highest = max((label for part in self._labels(file) for label in part if label is not None), default=0)
+        if highest >= MAX_CLASSES:
+            raise UserError(
+                f"{self.root / file.path} has the label {highest:,} and no names for its classes; numbers below "
+                f"{MAX_CLASSES:,} were expected. Rename the column '{_LABEL}' if it holds something else than classes."
+            )
+        return max(0, highest)
+
+    @cached_property
     def _task(self) -> str:
         names = [expression_name(name) for name in self._classes]
         return "expression" if None not in names and len(set(names)) == len(names) else "class"
 
-    @property
+    @cached_property
     def _order(self) -> tuple[str, ...]:
         return vocabulary(contempt=self.options.contempt) if self._task == "expression" else self._classes
 
@@ -178,12 +197,17 @@ class HubParquet(Source):
         """Look at a file's schema.
 
         Raises:
-            UserError: it is no Parquet file, or has no pictures.
+            UserError: it is no Parquet file, has no pictures, or has a name that no manifest can hold.
         """
         import pyarrow as pa
 
+        if safe_name(path) != path:
+            raise UserError(
+                f"The name of {self.root / path} holds a backslash, begins like a drive ('c:') or is no UTF-8, so that "
+                "no manifest can name its rows. Rename it."
+            )
         with self._opened(path) as parquet:
-            schema = parquet.schema_arrow
+            schema, rows = parquet.schema_arrow, parquet.metadata.num_rows
         kinds = [schema.field(name).type for name in _PICTURES if schema.names.count(name) == 1]
         if not any(
             pa.types.is_binary(kind)
@@ -197,7 +221,7 @@ class HubParquet(Source):
                 "pictures was expected. Give a folder with such files only."
             )
         labelled = schema.names.count(_LABEL) == 1 and pa.types.is_integer(schema.field(_LABEL).type)
-        return _File(path, labelled, _names(schema.metadata) if labelled else None)
+        return _File(path, rows, labelled, _names(schema.metadata) if labelled else None)
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[pq.ParquetFile]:

@@ -22,6 +22,7 @@ _LABELS = "EmoLabel/list_patition_label.txt"
 _MANUAL = "Annotation/manual"
 _ATTRIBUTES_BYTES = 4096
 _IDS = ids_of(CLASSES, contempt=False)
+_SPLITS = ("train", "test")
 _SHOWN = 60
 
 
@@ -70,14 +71,12 @@ class Raf(Source):
     def samples(self) -> Iterator[Sample]:
         """A sample for each line of the list."""
         unique = UniqueIds()
-        path = self.root / self._list
-        try:
-            with path.open(encoding="utf-8-sig", errors="replace") as lines:
-                for count, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield self._sample(count, line.split(), unique)
-        except OSError as error:
-            raise unreadable(path, error) from error
+        for count, words in self._lines():
+            yield self._sample(count, words, unique)
+
+    def rows(self, split: str | None = None) -> int:
+        """How many lines the list has; no landmarks are read."""
+        return sum(split in (None, _split(safe_reference(words[0])[0])) for _, words in self._lines())
 
     def fingerprint(self) -> str:
         """Over the list of labels and, where the originals are used, the landmark files that there are."""
@@ -115,12 +114,23 @@ class Raf(Source):
                     return folder
         return None
 
+    def _lines(self) -> Iterator[tuple[int, list[str]]]:
+        """Number, from 1, and words of each line of the list that has any."""
+        path = self.root / self._list
+        try:
+            with path.open(encoding="utf-8-sig", errors="replace") as lines:
+                for count, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield count, line.split()
+        except OSError as error:
+            raise unreadable(path, error) from error
+
     def _sample(self, count: int, words: list[str], unique: UniqueIds) -> Sample:
         file, problem = safe_reference(words[0])
         status = REFUSED if problem else STATUS_OK
-        stem, split = PurePosixPath(file).stem, file.partition("_")[0]
+        stem = PurePosixPath(file).stem
         label = _label(words[1]) if len(words) == 2 else None
-        if status == STATUS_OK and split not in ("train", "test"):
+        if status == STATUS_OK and _prefix(file) not in _SPLITS:
             problem = f"line {count} of the list names '{file[:_SHOWN]}', which begins with neither train_ nor test_"
         elif status == STATUS_OK and label is None:
             said = " ".join(words[1:])[:_SHOWN]
@@ -132,7 +142,7 @@ class Raf(Source):
             image = str(PurePosixPath(image).with_name(f"{stem}_aligned.jpg"))
         return Sample(
             id=unique(stem),
-            split=split if split in ("train", "test") else "train",
+            split=_split(file),
             image=image,
             values={} if label is None else {"expression_human": label},
             eyes=self._eyes(stem) if self._original and status == STATUS_OK else None,
@@ -156,6 +166,15 @@ class Raf(Source):
         if left_x is None or left_y is None or right_x is None or right_y is None:
             return None
         return left_x, left_y, right_x, right_y
+
+
+def _prefix(file: str) -> str:
+    return file.partition("_")[0]
+
+
+def _split(file: str) -> str:
+    """The split that an image's name begins with; `train` where it begins otherwise."""
+    return _prefix(file) if _prefix(file) in _SPLITS else "train"
 
 
 def _label(text: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,11 @@ from ...core.store import ObjectStore
 from ...core.urls import is_url
 from .annotations import BAD_ROW, IMAGE_SUFFIXES, REFUSED
 
+_DRIVE = re.compile(r"[A-Za-z]:")
 _LINK = "it is a link to a folder, which is not followed; copy that folder, or give it as the root"
+_NAME = (
+    "its name holds a backslash, begins like a drive ('c:') or is no UTF-8, so that no manifest can name it; rename it"
+)
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,21 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - called for every file
 
 
+def safe_name(path: str) -> str:
+    """A file's path below the root as a manifest can hold it: as it is, or, where it has a backslash, begins like a
+    drive (`c:`) or is no UTF-8, with other characters in their place, so that `images.references.canonical` takes it.
+    """
+    text = path if path.isascii() else os.fsencode(path).decode("utf-8", "replace")
+    text = text.replace("\\", "?").replace("\0", "?")
+    return f"{text[0]}?{text[2:]}" if _DRIVE.match(text) else text
+
+
 def _found(path: str) -> Found:
-    if path.isascii() and "\\" not in path:
-        return Found(path)
-    raw = os.fsencode(path)
-    safe = raw.decode("utf-8", "replace").replace("\\", "?")
+    safe = safe_name(path)
     if safe == path:
         return Found(path)
-    safe = f"{safe}~{hashlib.sha256(raw).hexdigest()[:8]}"  # so that two such names stay two
-    return Found(safe, BAD_ROW, "its name holds a backslash or is no UTF-8, so that no manifest can name it; rename it")
+    safe = f"{safe}~{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"  # so that two such names stay two
+    return Found(safe, BAD_ROW, _NAME)
 
 
 def _joined(folder: str, name: str) -> str:
