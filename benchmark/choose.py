@@ -149,7 +149,11 @@ def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], l
         if name is not None:
             truth[task] = name
     if not truth:
-        raise UserError(f"{manifest.path} cannot be scored: {'; '.join(_no_truth(manifest, task) for task in tasks)}.")
+        why = "; ".join(_no_truth(manifest, task) for task in tasks)
+        raise UserError(
+            f"{manifest.path} cannot be scored: {why}. Labels of some test images are enough: 'noisyfer import "
+            f"{manifest.path} FILE --as human' brings them in."
+        )
     return truth, [task for task in tasks if task not in truth]
 
 

@@ -143,3 +143,17 @@ def test_somebody_called_holdout_is_no_searchs_holdout(faces: Path, tmp_path: Pa
     somebody = LabelSet.categorical("expression", "holdout", "imported", {})
     manifest = manifest.with_label_set(somebody, {"label": [0] * manifest.rows}, tmp_path / "imported.parquet")
     assert choose(manifest, "vgg-all", ["expression_holdout"]).truth == {"expression": "expression_human"}
+
+
+def test_without_anything_to_be_scored_against_it_says_what_would_do(faces: Path, tmp_path: Path) -> None:
+    whole = Manifest.open(faces)
+    view = whole.select(label_sets=["expression_model"])
+    path = tmp_path / "noisy.parquet"
+    noisy = write_manifest(path, view.header.seen_from(tmp_path, faces.parent), view.extended({}))
+    with pytest.raises(UserError, match=rf"cannot be scored.*'noisyfer import {path} FILE --as human'"):
+        choose(noisy, "vgg-all")
+    labels = [None, *[0] * (noisy.rows - 1)]
+    scored = noisy.with_label_set(
+        LabelSet.categorical("expression", "human", "human", {}), {"label": labels}, tmp_path / "scored.parquet"
+    )
+    assert choose(scored, "vgg-all").truth == {"expression": "expression_human"}
