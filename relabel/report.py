@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.schema import LabelSet
 from ..manifest import Manifest
-from ..training.metrics import valence_arousal_scores
+from ..training.metrics import confusion_counts, valence_arousal_scores
 
 Array = np.ndarray[Any, Any]
 
@@ -60,8 +60,7 @@ def _compared(manifest: Manifest, teacher: LabelSet, human: LabelSet) -> Compari
     both = theirs.present & truth.present
     if task.kind == "categorical":
         classes = len(task.classes)
-        cells = truth.values[both] * classes + theirs.values[both]
-        counts = np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+        counts = confusion_counts(truth.values[both], theirs.values[both], classes)
         return Comparison(teacher.name, human.name, int(both.sum()), counts, {})
     scores = valence_arousal_scores(theirs.values, type(truth)(truth.values, both)) if both.any() else {}
     return Comparison(teacher.name, human.name, int(both.sum()), None, scores)

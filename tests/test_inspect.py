@@ -18,7 +18,7 @@ from noisyfer.benchmark.inspect import inspect_manifest
 from noisyfer.benchmark.inspecting import audit as audits
 from noisyfer.benchmark.inspecting import estimates
 from noisyfer.benchmark.inspecting import opinions as opinions_module
-from noisyfer.benchmark.inspecting.agreement import cohen_kappa, fleiss_kappa, pair_counts
+from noisyfer.benchmark.inspecting.agreement import cohen_kappa, fleiss_kappa
 from noisyfer.benchmark.inspecting.audit import Audit, audit_manifest
 from noisyfer.benchmark.inspecting.beliefs import Belief, Beliefs, run_beliefs
 from noisyfer.benchmark.inspecting.estimates import confident_learning
@@ -67,22 +67,22 @@ def test_cohen_kappa_is_that_worked_by_hand() -> None:
     # yes/yes 20, yes/no 5, no/yes 10, no/no 15: observed 0.7, by chance 0.5·0.6 + 0.5·0.4 = 0.5
     first = np.repeat([0, 0, 1, 1], [20, 5, 10, 15])
     second = np.repeat([0, 1, 0, 1], [20, 5, 10, 15])
-    counts = pair_counts(first, second, 3)
+    counts = confusion_counts(first, second, 3)
     assert counts.tolist() == [[20, 5, 0], [10, 15, 0], [0, 0, 0]]
     assert cohen_kappa(counts) == pytest.approx(0.4)
-    assert cohen_kappa(pair_counts(np.zeros(4, int), np.zeros(4, int), 3)) is None
-    assert cohen_kappa(pair_counts(np.zeros(0, int), np.zeros(0, int), 3)) is None
-    assert cohen_kappa(pair_counts(first, first, 3)) == 1
+    assert cohen_kappa(confusion_counts(np.zeros(4, int), np.zeros(4, int), 3)) is None
+    assert cohen_kappa(confusion_counts(np.zeros(0, int), np.zeros(0, int), 3)) is None
+    assert cohen_kappa(confusion_counts(first, first, 3)) == 1
 
 
 def test_counts_and_kappa_are_scikit_learns() -> None:
-    from sklearn.metrics import cohen_kappa_score
+    from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
     for samples, classes in ((7, 300), (2000, 5)):
         first, other = np.random.default_rng(0).integers(0, classes, (2, samples)).astype(np.int16)
         second = np.where(np.arange(samples) % 3, first, other)
-        counts = pair_counts(first, second, classes)
-        assert counts.tolist() == confusion_counts(first, second, classes).tolist()
+        counts = confusion_counts(first, second, classes)
+        assert counts.tolist() == confusion_matrix(first, second, labels=np.arange(classes)).tolist()
         assert cohen_kappa(counts) == pytest.approx(cohen_kappa_score(first, second), abs=1e-12)
 
 

@@ -9,18 +9,6 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def pair_counts(first: Array, second: Array, classes: int) -> Array:
-    """K×K counts of two annotators' labels, row the first one's class: `confusion_counts` for many pairs.
-
-    Args:
-        first: class ids N.
-        second: class ids N.
-        classes: K; all ids are below it.
-    """
-    # scikit-learn takes milliseconds to check its arguments, and a thousand annotators are half a million pairs
-    return np.bincount(first.astype(np.int64) * classes + second, minlength=classes**2).reshape(classes, classes)
-
-
 def cohen_kappa(counts: Array) -> float | None:
     """Cohen's κ of two annotators: 1 for full agreement, 0 for that of chance (Cohen 1960).
 

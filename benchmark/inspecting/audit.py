@@ -12,8 +12,9 @@ import numpy as np
 
 from ...core.errors import UserError
 from ...manifest import Manifest
+from ...training.metrics import confusion_counts
 from ..summary import Summary, summarise
-from .agreement import cohen_kappa, fleiss_kappa, pair_counts
+from .agreement import cohen_kappa, fleiss_kappa
 from .beliefs import Belief, Beliefs, run_beliefs
 from .estimates import (
     NO_CLEANLAB,
@@ -192,7 +193,7 @@ def _pairs(opinions: Opinions) -> tuple[dict[Pair, tuple[float | None, int]], di
     classes = len(opinions.task.classes)
     for pair in combinations(opinions.sets, 2):
         first, second = opinions.common(*pair)
-        confusions[pair] = pair_counts(first, second, classes)
+        confusions[pair] = confusion_counts(first, second, classes)
         kappa[pair] = cohen_kappa(confusions[pair]), len(first)
     return kappa, confusions
 
