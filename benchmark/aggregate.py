@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..core.errors import UserError, unknown_name
-from ..core.files import finite
+from ..core.files import finite, refuse_existing
 from ..core.label_values import to_probs
 from ..core.schema import TRUTH_ANNOTATORS, LabelSet, Task
 from ..manifest import Labels, Manifest
@@ -125,8 +125,7 @@ def aggregate(
     # a name that is taken, or none for a label set, before any work
     opened.header.with_label_sets([_label_set(about, name, {})], ())
     path = opened.path.with_name(f"{opened.path.stem}_with_{name}{opened.path.suffix}") if out is None else Path(out)
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} is there already. Give another name with --out, or replace it with --overwrite.")
+    refuse_existing(path, "--out", overwrite=overwrite)
     given = _given(opened, parents, about, probs, seed)
     made = found.run(given)
     truth = _truth(opened, about.name, [parent.name for parent in parents])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.files import refuse_existing
 from ..core.web import refuse_no_page
 from ..manifest import Manifest
 from .inspecting.audit import Audit, audit_manifest
 from .inspecting.gallery import check_suspects
 from .inspecting.page import write_audit_page
-from .inspecting.scores import refuse_existing, write_scores
+from .inspecting.scores import write_scores
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def inspect_manifest(
     if out is not None:
         refuse_no_page(out)
     if scores is not None:
-        refuse_existing(scores, overwrite=overwrite)
+        refuse_existing(scores, "--scores", overwrite=overwrite)
     audit = audit_manifest(manifest, probs=probs, truth=truth)
     columns = write_scores(audit, scores) if scores is not None else ()
     notes = audit.all_notes if out is None else write_audit_page(audit, out, suspects=suspects, root=root)

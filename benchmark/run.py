@@ -20,7 +20,7 @@ import torch
 from .. import __version__
 from ..core.config import differences, to_dict
 from ..core.errors import UserError
-from ..core.files import finite, refuse_undecodable, sha256_file, write_json
+from ..core.files import finite, refuse_undecodable, write_json
 from ..core.streams import stream_seed
 from ..manifest import Manifest
 from ..models.methods import METHODS, Method, Problem
@@ -37,6 +37,7 @@ from ..training.loop import check_weights, predictions, repeatable, train_epoch
 from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
 from ..training.trained import Learned
+from ..training.weights import weights_digest
 from .choose import Choice, choose, refuse_missing, vote
 from .evaluate import agreement_subset, evaluate, final_details, main_score
 from .loggers import DEFAULT_LOGGERS, Loggers, check_loggers
@@ -129,7 +130,7 @@ def plan_run(
         images = min(images, settings.train_images or images)
         settings = replace(settings, shuffle=chosen_shuffle(images * 3 * settings.image_size**2))
     _check_encoder(method, settings, options, devices, init)
-    digest = "" if init is None else sha256_file(init)
+    digest = weights_digest(init)
     config = RunConfig(method, preset, seed, choice.labels, choice.truth, device, digest, settings, options)
     stem = f"{manifest.path.stem}-{method}-seed{seed}"
     folder = RunFolder(Path(out) / f"{stem}-{identity(config.to_json(), manifest.fingerprint)}")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError
-from ..core.files import locked, sha256_file, write_json
+from ..core.files import locked, write_json
 from ..manifest import Manifest
 from ..models.methods import METHODS
 from ..training.device import choose_device, default_preset
 from ..training.folder import identity
-from ..training.weights import is_safetensors
+from ..training.weights import weights_digest
 from .bench import plan_bench
 from .choose import learnable
 from .evaluate import main_score
@@ -104,7 +104,7 @@ class Search:
             "preset": self.common.get("preset") or default_preset(device),
             "protocol": self.common.get("protocol"),
             "device": device,
-            "init": _digest(self.common.get("init")),
+            "init": weights_digest(self.common.get("init")),
             "changes": _texts(self.common.get("changes") or {}),
         }
 
@@ -259,14 +259,6 @@ def _whole(study: Study, space: Mapping[str, BaseDistribution]) -> list[FrozenTr
         elif not trial.state.is_finished():
             study.tell(trial.number, state=TrialState.FAIL)
     return whole
-
-
-def _digest(init: Path | None) -> str:
-    """A run's word for the file of its initial weights: a hash of its bytes, empty for none."""
-    if init is None:
-        return ""
-    is_safetensors(init)  # a missing file is a sentence
-    return sha256_file(init)
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -102,6 +102,21 @@ def _exchanged(one: Path, other: Path) -> bool:
     return call is not None and not call(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
 
 
+def refuse_existing(path: Path, option: str, *, overwrite: bool) -> None:
+    """Refuse to write over what is there, unless that was asked for; for before the work of making it.
+
+    Args:
+        path: the new file.
+        option: by which another name is given.
+        overwrite: whether what is there may be replaced.
+
+    Raises:
+        UserError: something is there.
+    """
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} is there already. Give another name with {option}, or replace it with --overwrite.")
+
+
 @contextlib.contextmanager
 def _held(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
     """A temporary name for `path`, made by `make`, locked while it is written, and gone afterwards.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import UserError, first_line
+from ..core.files import sha256_file
 
 HEADER_KEY = "noisyfer"
 """The metadata key of a safetensors file of ours."""
@@ -41,6 +42,18 @@ def is_safetensors(file: Path) -> bool:
     with _opening(file), file.open("rb") as stream:
         start = stream.read(9)
     return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= MAX_HEADER
+
+
+def weights_digest(file: Path | None) -> str:
+    """A run's word for the file of its initial weights: SHA-256 of its bytes, empty for none.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    if file is None:
+        return ""
+    with _opening(file):
+        return sha256_file(file)
 
 
 def read_header(file: Path) -> dict[str, Any] | None:

@@ -18,20 +18,6 @@ def quality_column(name: str) -> str:
     return f"{name}_quality"
 
 
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Refuse to write scores over what is there, unless that was asked for; for before the work of judging.
-
-    Args:
-        out: the new file.
-        overwrite: whether to replace a manifest that is there.
-
-    Raises:
-        UserError: something is there.
-    """
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} is there already. Give another name with --scores, or replace it with --overwrite.")
-
-
 def write_scores(audit: Audit, out: Path) -> Sequence[str]:
     """Write a copy of the manifest with a float32 column `<set>_quality` for each set that is judged, in [0, 1].
 
