@@ -8,7 +8,7 @@ import click
 
 from ..core.names import comma_list
 from ..core.terminal import say
-from .common import print_json, sentences
+from .common import print_json, seed_option, sentences
 
 
 @click.command("aggregate")
@@ -22,7 +22,7 @@ from .common import print_json, sentences
 @click.option("--labels", metavar="SET,…", help="The label sets.  [default: all noisy ones of the task]")
 @click.option("--name", metavar="NAME", help="The new annotator.  [default: the method]")
 @click.option("--probs", metavar="SET", help="For crowdlab: whose class probabilities are the model's.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of ties.")
+@seed_option("Of ties.")
 @click.option("--out", type=click.Path(path_type=Path), help="The new manifest.  [default: <manifest>_with_<NAME>]")
 @click.option("--overwrite", is_flag=True, help="Replace the output where it is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead.")

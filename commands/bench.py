@@ -10,7 +10,7 @@ import click
 
 from ..core.names import comma_list
 from ..core.terminal import say
-from .common import Settings, sentences
+from .common import Settings, seed_option, sentences
 from .run_options import announce, check_jobs, learning_options, place_options, seed_list
 
 
@@ -37,13 +37,7 @@ from .run_options import announce, check_jobs, learning_options, place_options, 
 )
 @learning_options
 @click.option("--arch", metavar="NAME", help="The encoder: vgg, or a model of timm such as resnet18.  [default: vgg]")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of weights, order, dropout and latent vectors.",
-)
+@seed_option("Seed of weights, order, dropout and latent vectors.")
 @click.option("--seeds", metavar="N,…", help="Seeds of a --table, such as 0,1,2 or 0-2.  [default: 0]")
 @click.option("--epochs", metavar="N", help="Passes over the training images.")
 @click.option(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.decorators import FC
 
 from ..core.errors import Stopped, UserError, first_line
 from ..core.files import finite
@@ -20,6 +21,11 @@ from ..core.terminal import is_verbose
 from .stopping import interruptible, status_after, tell, undisturbed
 
 T = TypeVar("T")
+
+
+def seed_option(meaning: str) -> Callable[[FC], FC]:
+    """`--seed`, a whole number of at least 0 and 0 where none is given."""
+    return click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help=meaning)
 
 
 def sentences(command: Callable[..., T]) -> Callable[..., T]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..core.terminal import say
-from .common import sentences
+from .common import seed_option, sentences
 
 
 @click.command("make-cifar")
@@ -27,7 +27,7 @@ from .common import sentences
     "[default: $NOISYFER_DATA, then datasets/, then a download]",
 )
 @click.option("--out", metavar="FILE", type=click.Path(path_type=Path), help="[default: data_manifests/<data>.parquet]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random streams.")
+@seed_option("Seed of all random streams.")
 @sentences
 def command(rates: str | None, noise: str, data: str | None, out: Path | None, seed: int) -> None:
     """Write a manifest of CIFAR-10 with noisy label sets.

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..core.terminal import say
-from .common import sentences
+from .common import seed_option, sentences
 
 
 @click.command("make-faces")
@@ -20,7 +20,7 @@ from .common import sentences
     help="Where raf/, affectnet/ and the truth are written.",
 )
 @click.option("--n", default=2000, show_default=True, help="Training images of each dataset; a quarter more to test.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random streams.")
+@seed_option("Seed of all random streams.")
 @click.option("--workers", default=0, help="Processes that draw.  [default: one a core]")
 @click.option("--sheet", metavar="FILE", type=click.Path(path_type=Path), help="Also write a PNG of samples.")
 @sentences

@@ -9,7 +9,7 @@ import click
 
 from ..core.names import comma_list
 from ..core.terminal import say
-from .common import Settings, sentences
+from .common import Settings, seed_option, sentences
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
@@ -39,13 +39,7 @@ if TYPE_CHECKING:
 @click.option("--size", metavar="S", help="Side of the faces in pixels; vgg takes 32, 64 or 128.")
 @click.option("--width", metavar="W", help="Multiplier of vgg's channel counts.")
 @click.option("--balance", is_flag=True, help="Draw every class equally often.")
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of weights, order, augmentation and dropout.",
-)
+@seed_option("Seed of weights, order, augmentation and dropout.")
 @click.option("--set", "changes", cls=Settings, help="Any other option; see the documentation on teachers.")
 @click.option("--workers", default=2, show_default=True, help="Threads that decode while faces are looked for.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, or auto.")
