@@ -26,7 +26,7 @@ class Run:
 
     @property
     def scores(self) -> Mapping[str, Mapping[str, float]]:
-        """The last epoch's test scores by task and name, such as `scores["class"]["accuracy"]`."""
+        """The last epoch's test scores by task that is scored and name, such as `scores["class"]["accuracy"]`."""
         found: Mapping[str, Mapping[str, float]] = self.result["last"]["test"]
         return found
 

@@ -51,10 +51,21 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = (), *, pa
     """
     uses = METHODS[method].uses
     chosen, notes = learnable(manifest, method, requested, partly=partly)
-    truth, unscored = _truths(manifest, list(dict.fromkeys(found.task for found in chosen)))
-    notes += [f"'{task}' is learned and not scored: {_no_truth(manifest, task)}." for task in unscored]
+    tasks = list(dict.fromkeys(found.task for found in chosen))
+    truth = {task: name for task in tasks if (name := _truth(manifest, task)) is not None}
+    notes += [
+        f"'{task}' is learned and not scored: {_no_truth(manifest, task)}." for task in tasks if task not in truth
+    ]
+    if not truth:
+        notes.append(
+            f"Labels of some test images are enough for scores: 'noisyfer import {manifest.path} FILE --as human' "
+            "brings them in."
+        )
     names = tuple(found.name for found in chosen)
     if uses.labels == "truth":
+        if not truth:
+            lacking = "; ".join(_no_truth(manifest, task) for task in tasks)
+            raise UserError(f"{method} learns from true labels, and {manifest.path} has none: {lacking}.")
         chosen = [manifest.label_set(name) for name in truth.values()]
         return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
     if uses.labels == "majority":
@@ -141,22 +152,6 @@ def _transition(found: Any, classes: int) -> tuple[tuple[float, ...], ...] | Non
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-def _truths(manifest: Manifest, tasks: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """By task the set to be scored against, and the tasks that have none."""
-    truth = {}
-    for task in tasks:
-        name = _truth(manifest, task)
-        if name is not None:
-            truth[task] = name
-    if not truth:
-        why = "; ".join(_no_truth(manifest, task) for task in tasks)
-        raise UserError(
-            f"{manifest.path} cannot be scored: {why}. Labels of some test images are enough: 'noisyfer import "
-            f"{manifest.path} FILE --as human' brings them in."
-        )
-    return truth, [task for task in tasks if task not in truth]
-
-
 def _truth(manifest: Manifest, task: str) -> str | None:
     """The set of a task to be scored against: in a search's manifest its held-out labels, whatever else is there."""
     sets = [found for found in manifest.header.label_sets.values() if found.task == task]
@@ -167,7 +162,7 @@ def _truth(manifest: Manifest, task: str) -> str | None:
 
 def _no_truth(manifest: Manifest, task: str) -> str:
     return (
-        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)} to score against; there are: "
+        f"it has no label set for '{task}' by {' or '.join(TRUTH_ANNOTATORS)}; there are: "
         f"{', '.join(found.name for found in manifest.header.label_sets.values() if found.task == task)}"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,8 +108,27 @@ def _agreement(manifest: Manifest, choice: Choice, fitted: Mapping[str, Any], fe
     return found
 
 
-def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
-    """The first task's headline figure: its name (`accuracy` or `ccc`) and value."""
-    first = next(iter(scores.values()))
-    name = "accuracy" if "accuracy" in first else "ccc"
-    return name, first[name]
+def main_score(scores: Mapping[str, Mapping[str, float]]) -> tuple[str, float] | tuple[None, None]:
+    """The first scored task's headline figure: its name (`accuracy` or `ccc`) and value; twice None without one."""
+    for first in scores.values():
+        name = "accuracy" if "accuracy" in first else "ccc"
+        return name, first[name]
+    return None, None
+
+
+def oracle(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The epoch with the best headline figure, which test labels choose, and its scores; None where nothing is scored.
+
+    Args:
+        rows: of all epochs, at least one.
+    """
+    if not rows[-1]["test"]:
+        return None
+    best = max(rows, key=lambda row: main_score(row["test"])[1] or 0.0)
+    return {key: best[key] for key in ("epoch", "test")}
+
+
+def score_text(scores: Mapping[str, Mapping[str, float]], digits: int) -> str:
+    """The headline figure in words, such as `accuracy 0.354`."""
+    name, value = main_score(scores)
+    return "not scored" if value is None else f"{name} {value:.{digits}f}"

@@ -32,8 +32,8 @@ class Score:
 
     Attributes:
         task: e.g. `class`.
-        metric: one of `SHOWN`.
-        last: after the last epoch, a value a seed.
+        metric: one of `SHOWN`; empty where the task is learned and not scored.
+        last: after the last epoch, a value a seed; these and the next ones are empty without a metric.
         oracle: at the best epoch by test labels, a value a seed.
         first_head: of the first label set's head alone, a value a seed; empty where the method has no such heads.
         published: the paper's figure as a share, None where it has none.
@@ -214,15 +214,15 @@ def _system(name: str, runs: Sequence[Mapping[str, Any]], protocol: str) -> Syst
     results = [run["result"] for run in finished]
     published = runs[0]["published"].get(protocol, {})
     scores = []
-    for task, values in results[0]["last"]["test"].items() if results else ():
-        for metric in (metric for metric in SHOWN if metric in values):
+    for task, metrics in _shown(finished[0]).items() if finished else ():
+        for metric in metrics:
             figure = published.get(metric)
             scores.append(
                 Score(
                     task,
                     metric,
-                    tuple(result["last"]["test"][task][metric] for result in results),
-                    tuple(result["oracle"]["test"][task][metric] for result in results),
+                    tuple(result["last"]["test"][task][metric] for result in results if task in result["truth"]),
+                    tuple(result["oracle"]["test"][task][metric] for result in results if task in result["truth"]),
                     tuple(value for result in results for value in _first_head(result, task, metric)),
                     figure / 100 if figure is not None and metric == "accuracy" else figure,
                     tuple(value for run in finished for value in _agreement(run, task, metric, noisy=True)),
@@ -240,6 +240,14 @@ def _system(name: str, runs: Sequence[Mapping[str, Any]], protocol: str) -> Syst
     )
 
 
+def _shown(run: Mapping[str, Any]) -> dict[str, list[str]]:
+    """By task the metrics that have a row; one, without a name, for a task that is learned and not scored."""
+    last = run["result"]["last"]
+    shown = {task: [metric for metric in SHOWN if metric in values] for task, values in last["test"].items()}
+    learned = [task for name, task in run["labels"].items() if name in last["agreement"]]
+    return shown | {task: [""] for task in learned if task not in shown}
+
+
 def _first_head(result: Mapping[str, Any], task: str, metric: str) -> list[float]:
     heads = result["last"]["heads"]
     return [heads[name][metric] for name in heads if result["head_tasks"][name] == task][:1]
@@ -248,7 +256,8 @@ def _first_head(result: Mapping[str, Any], task: str, metric: str) -> list[float
 def _agreement(run: Mapping[str, Any], task: str, metric: str, *, noisy: bool) -> list[float]:
     """With the true labels of a task, or the mean over its noisy sets; none for an error, which is no agreement."""
     result = run["result"]
-    names = [name for name in run["labels"] if run["labels"][name] == task] if noisy else [result["truth"][task]]
+    true = [result["truth"][task]] if task in result["truth"] else []
+    names = [name for name in run["labels"] if run["labels"][name] == task] if noisy else true
     known = [value for name in names if (value := result["last"]["agreement"].get(name)) is not None]
     return [mean(known)] if known and metric != "mse" else []
 
@@ -297,7 +306,7 @@ def cells(found: Sequence[System]) -> list[list[str]]:
                 [
                     system.name,
                     system.method,
-                    f"{score.task} {score.metric}",
+                    f"{score.task} {score.metric}" if score.metric else f"{score.task}, not scored",
                     spread(score.last, digits, scale),
                     spread(score.first_head, digits, scale),
                     spread(score.oracle, digits, scale),
@@ -305,7 +314,7 @@ def cells(found: Sequence[System]) -> list[list[str]]:
                     spread(score.noisy, 3),
                     spread(score.true, 3),
                     spread(score.memorised, 3),
-                    str(len(score.last)),
+                    str(len(system.minutes)),
                     f"{mean(system.minutes):.1f}",
                     str(round(max(system.memory))),
                 ]

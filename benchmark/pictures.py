@@ -75,9 +75,9 @@ def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
     scores, losses = figure.subplots(1, 2)
     for name, rows in curves.items():
         epochs = [row["epoch"] for row in rows]
-        first = next(iter(rows[0]["test"]))
-        metric = "accuracy" if "accuracy" in rows[0]["test"][first] else "ccc"
-        scores.plot(epochs, [row["test"][first][metric] for row in rows], label=name)
+        for first in list(rows[0]["test"])[:1]:
+            metric = "accuracy" if "accuracy" in rows[0]["test"][first] else "ccc"
+            scores.plot(epochs, [row["test"][first][metric] for row in rows], label=name)
         if "cross_entropy" in rows[-1]["losses"]:
             losses.plot(epochs, [row["losses"]["cross_entropy"] for row in rows], label=name)
     label_axes(scores, "Test score over training", "score")
@@ -112,7 +112,8 @@ SERIES = {
 def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     """Curves of a table's systems over epochs: a row of panels for each manifest and number of label sets, a column
     for the test score and each of `SERIES` that a method reports; the mean over seeds, and from the lowest to the
-    highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it.
+    highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it. No file
+    appears where there is nothing to draw.
 
     Args:
         path: the picture.
@@ -125,6 +126,8 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     names = dict.fromkeys(name for run in runs for name in run["curves"])
     columns = {name: f"Test {name.replace('_', ' ')}" for name in names if name.split()[-1] in SCORES}
     columns |= {name: title for name, title in SERIES.items() if name in names}
+    if not columns:
+        return  # nothing is scored, and no method reports one of the losses
     figure = new_figure(5.5 * len(columns) + 2.5, 4.2 * len(groups))
     panels = figure.subplots(len(groups), len(columns), squeeze=False)
     for ((manifest, sets), systems), row in zip(groups.items(), panels, strict=True):
@@ -138,10 +141,7 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
                     (drawn[system],) = axes.plot(epochs, found.mean(axis=0), color=colour, linestyle=dashes)
                     axes.fill_between(epochs, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
             where = f"\n{manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
-            if axes.lines:
-                label_axes(axes, title + where, SCORES.get(name.split()[-1], "mean over the epoch"), legend=False)
-            else:
-                axes.set_axis_off()  # none of these systems has such a loss
+            label_axes(axes, title + where, SCORES.get(name.split()[-1], "mean over the epoch"), legend=False)
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
         row[-1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
     save_figure(figure, path)

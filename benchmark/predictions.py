@@ -18,7 +18,7 @@ AXES = ("valence", "arousal")
 
 
 def write_predictions(path: Path, test: SplitData, predicted: Mapping[str, Any], choice: Choice) -> None:
-    """Write `id` and, for each task that is scored, what is predicted and what is true.
+    """Write `id` and, for each task that is learned, what is predicted and, where it is scored, what is true.
 
     Of classes `<task>` and `<task>_true` (class ids, null where there is no true one) and `<task>_probs` (K
     probabilities); of valence and arousal `valence`, `arousal`, `valence_true` and `arousal_true`.
@@ -30,15 +30,18 @@ def write_predictions(path: Path, test: SplitData, predicted: Mapping[str, Any],
         choice: which set is a task's truth.
     """
     columns: dict[str, pa.Array] = {"id": pa.array(test.ids, pa.string())}
-    for task, name in choice.truth.items():
-        values, truth = np.asarray(predicted[task], np.float32), test.labels[name]
-        if truth.values.ndim == 1:
-            columns[task] = pa.array(values.argmax(axis=1).astype(np.int16))
-            columns[f"{task}_true"] = pa.array(truth.values.astype(np.int16), mask=~truth.present)
-            columns[f"{task}_probs"] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        else:
+    for task, continuous in {spec.task: spec.continuous for spec in choice.specs}.items():
+        values = np.asarray(predicted[task], np.float32)
+        truth = test.labels[choice.truth[task]] if task in choice.truth else None
+        if continuous:
             for place, axis in enumerate(AXES):
                 columns[axis] = pa.array(values[:, place])
-                columns[f"{axis}_true"] = pa.array(truth.values[:, place].astype(np.float32), mask=~truth.present)
+                if truth is not None:
+                    columns[f"{axis}_true"] = pa.array(truth.values[:, place].astype(np.float32), mask=~truth.present)
+            continue
+        columns[task] = pa.array(values.argmax(axis=1).astype(np.int16))
+        if truth is not None:
+            columns[f"{task}_true"] = pa.array(truth.values.astype(np.int16), mask=~truth.present)
+        columns[f"{task}_probs"] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     with whole_file(path) as temporary:
         pq.write_table(pa.table(columns), temporary)

@@ -12,7 +12,7 @@ from ..core.config import to_dict
 from ..core.terminal import Bars, console
 from ..manifest import LabelSet, Manifest
 from .bench import comparison_folder
-from .evaluate import main_score
+from .evaluate import score_text
 from .run import Plan
 from .summary import Summary, summarise
 
@@ -116,8 +116,8 @@ def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> 
     for name in (*columns, "epochs", "time"):
         table.add_column(name, justify="left" if name in columns[:3] else "right")
     for plan, result in zip(plans, results, strict=True):
-        for task, scores in result["last"]["test"].items():
-            for metric in ("accuracy",) if "accuracy" in scores else ("ccc", "mse"):
+        for task, continuous in {spec.task: spec.continuous for spec in plan.choice.specs}.items():
+            for metric in ("ccc", "mse") if continuous else ("accuracy",):
                 table.add_row(*_row(plan, result, task, metric))
     out = console()
     out.print(table)
@@ -130,18 +130,19 @@ def print_table(plans: Sequence[Plan], results: Sequence[Mapping[str, Any]]) -> 
 
 def _row(plan: Plan, result: Mapping[str, Any], task: str, metric: str) -> list[str]:
     last, oracle, sets = result["last"], result["oracle"], plan.manifest.header.label_sets
+    scored = task in plan.choice.truth
     heads = [scores[metric] for name, scores in last["heads"].items() if result["head_tasks"][name] == task]
     # agreement is accuracy or CCC; an error has none
     names = [name for name in plan.choice.labels if sets[name].task == task and metric != "mse"]
     known = [value for value in (last["agreement"].get(name) for name in names) if value is not None]
-    true = None if metric == "mse" else last["agreement"][plan.choice.truth[task]]
+    true = None if metric == "mse" or not scored else last["agreement"][plan.choice.truth[task]]
     return [
         plan.config.method,
         escape(", ".join(spec.name for spec in plan.choice.specs if spec.task == task)),
         escape(f"{task} {metric}"),
-        f"[bold]{_score(last['test'][task][metric], 4)}[/]",
+        f"[bold]{_score(last['test'][task][metric], 4)}[/]" if scored else "not scored",
         _score(heads[0], 4) if heads else "",
-        f"{_score(oracle['test'][task][metric], 4)} ({oracle['epoch']})",
+        f"{_score(oracle['test'][task][metric], 4)} ({oracle['epoch']})" if scored else "",
         _score(sum(known) / len(known) if known else None, 3),
         _score(true, 3),
         str(last["epoch"]),
@@ -202,8 +203,7 @@ class Display:
         """Print an epoch's line."""
         if self.plan is None:
             return
-        name, value = main_score(row["test"])
-        self.score = f"{name} {value:.3f}"
+        self.score = score_text(row["test"], 3)
         losses = " ".join(f"{key} {loss:.3f}" for key, loss in row["losses"].items())
         seconds = sum(row["seconds"].values())
         count = f"{row['epoch']}/{self.plan.config.settings.epochs}"

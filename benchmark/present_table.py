@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..core.terminal import Bars, console
-from .evaluate import main_score
+from .evaluate import score_text
 from .evidence import HEADINGS, System, cells, shown_columns
 from .present import duration
 from .search import Trial, ranked
@@ -53,15 +53,14 @@ class GridDisplay:
         elif kind == "epoch":
             row = values[0]
             self.epochs[place] = row["epoch"]
-            metric, value = main_score(row["test"])
+            score = score_text(row["test"], 3)
             losses = " ".join(f"{key} {loss:.3f}" for key, loss in row["losses"].items())
             seconds = sum(row["seconds"].values())
-            self._say(f"{name} epoch {row['epoch']}/{epochs} {metric} {value:.3f} {losses} ({seconds:.1f} s)")
+            self._say(f"{name} epoch {row['epoch']}/{epochs} {score} {losses} ({seconds:.1f} s)")
         elif kind == "finished":
             self.epochs[place] = epochs
-            metric, value = main_score(values[0]["last"]["test"])
             took = duration(sum(values[0]["seconds"].values()))
-            self._say(f"{name} finished: {metric} {value:.4f} ({took})")
+            self._say(f"{name} finished: {score_text(values[0]['last']['test'], 4)} ({took})")
         elif kind == "failed":
             self._say(f"{name} failed: {values[0]}")
         if not self.bars.hidden:

@@ -39,7 +39,7 @@ from ..training.shuffle import chosen_shuffle
 from ..training.trained import Learned
 from ..training.weights import weights_digest
 from .choose import Choice, choose, refuse_missing, vote
-from .evaluate import agreement_subset, evaluate, final_details, main_score
+from .evaluate import agreement_subset, evaluate, final_details, main_score, oracle
 from .loggers import DEFAULT_LOGGERS, Loggers, check_loggers
 from .predictions import write_predictions
 from .reporting.shapes import read_result
@@ -282,7 +282,8 @@ def _finish(
     details = final_details(plan.manifest, plan.choice, method, test, by_task, agreement_feed)
     details["head_tasks"] = {name: method.heads[name] for name in by_head}
     result = _result(plan, rows, details, train_images, len(test))
-    write_predictions(plan.folder.predictions, test, by_task, plan.choice)
+    if len(test):
+        write_predictions(plan.folder.predictions, test, by_task, plan.choice)
     draw_run(plan.folder.path, plan.manifest, rows, details["confusion"], method, plan.config.seed)
     write_json(plan.folder.result, result)
     return dict(finite(result))
@@ -314,6 +315,8 @@ def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
         labels[choice.voted] = vote([labels[name] for name in choice.labels], choice.specs[0].width, plan.config.seed)
     refuse_missing(manifest, plan.config.method, labels, [spec.name for spec in choice.specs])
     split = settings.test_split
+    if not choice.truth and not manifest.select(splits=[split]).rows:
+        return SplitData(train.images, labels), SplitData(train.images[:0], {})
     test = load_images(plan, split, list(choice.truth.values()), watcher)
     for name in choice.truth.values():
         if not test.labels[name].present.any():
@@ -338,7 +341,6 @@ def _build(plan: Plan, samples: int, device: torch.device) -> Method:
 
 def _result(plan: Plan, rows: list[dict[str, Any]], details: dict[str, Any], train: int, test: int) -> dict[str, Any]:
     last = rows[-1]
-    best = max(rows, key=lambda row: main_score(row["test"])[1])
     training = sum(row["seconds"]["training"] for row in rows)
     return {
         "method": plan.config.method,
@@ -349,7 +351,7 @@ def _result(plan: Plan, rows: list[dict[str, Any]], details: dict[str, Any], tra
         "images": {"train": train, "test": test},
         "metric": main_score(last["test"])[0],
         "last": {key: last[key] for key in ("epoch", "losses", "test", "heads", "agreement")},
-        "oracle": {key: best[key] for key in ("epoch", "test")},
+        "oracle": oracle(rows),
         "label_tasks": {name: plan.manifest.header.label_sets[name].task for name in plan.config.labels},
         "classes": {task: list(plan.manifest.header.tasks[task].classes) for task in details["confusion"]},
         **details,

@@ -136,6 +136,14 @@ def test_a_picture_of_a_folder_that_was_replaced_is_decoded_anew(
     assert np.array_equal(decode(root, references, SIDE, cache=cache), second)
 
 
+def test_what_another_decoder_kept_is_decoded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_module, "IN_MEMORY_BYTES", 1000)
+    decode(Path(), ["digits#0"], 32, cache=tmp_path)
+    monkeypatch.setattr(data_module, "DECODER", data_module.DECODER + 1)
+    decode(Path(), ["digits#0"], 32, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 @pytest.mark.parametrize("length", [0, 50, 4000])
 def test_a_file_of_decoded_pictures_that_is_cut_short_is_a_sentence(
     length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -226,6 +226,7 @@ def test_scores_are_drawn_over_lambda_a_panel_a_manifest(drawn: list[Any], tmp_p
     dashed = next(line for line in one.lines if line.get_linestyle() == "--")
     assert dashed.get_label() == "balance, ended at 0.65"
     assert dashed.get_ydata() == pytest.approx([0.45, 0.45])
+    assert dashed.get_marker() in ("", "None")
 
 
 def test_a_table_of_real_runs_is_printed_stored_and_read_again(digits_manifest: Path, here: Path) -> None:

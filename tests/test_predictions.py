@@ -10,6 +10,7 @@ import pytest
 from noisyfer.benchmark.choose import Choice
 from noisyfer.benchmark.predictions import write_predictions
 from noisyfer.manifest import Labels
+from noisyfer.models.methods import LabelSetSpec
 from noisyfer.training.data import SplitData
 
 
@@ -24,14 +25,21 @@ def test_classes_and_affect_stand_beside_their_truth(tmp_path: Path) -> None:
     predicted = {
         "expression": np.array([[0.1, 0.2, 0.7], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05]]),
         "va": np.array([[0.1, 0.2], [-0.3, 0.4], [0.5, -0.6]]),
-        "unscored": np.ones((3, 4)),
+        "unscored": np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]),
+        "no label set of the run's": np.ones((3, 4)),
     }
-    choice = Choice((), (), None, {"expression": "expression_human", "va": "va_human"})
+    specs = (
+        LabelSetSpec("expression_model", "expression", 3),
+        LabelSetSpec("va_model", "va", 2, continuous=True),
+        LabelSetSpec("unscored_model", "unscored", 2),
+    )
+    choice = Choice((), specs, None, {"expression": "expression_human", "va": "va_human"})
     write_predictions(tmp_path / "predictions.parquet", test, predicted, choice)
     table = pq.read_table(tmp_path / "predictions.parquet")
     assert table.column_names == [
         *("id", "expression", "expression_true", "expression_probs"),
         *("valence", "valence_true", "arousal", "arousal_true"),
+        *("unscored", "unscored_probs"),
     ]
     assert table["id"].to_pylist() == ["a", "b", "c"]
     assert table["expression"].to_pylist() == [2, 1, 0]
@@ -39,3 +47,4 @@ def test_classes_and_affect_stand_beside_their_truth(tmp_path: Path) -> None:
     assert table["expression_probs"].to_pylist()[1] == pytest.approx([0.2, 0.5, 0.3])
     assert table["valence"].to_pylist() == pytest.approx([0.1, -0.3, 0.5])
     assert table["arousal_true"].to_pylist() == [None, None, 0.0]
+    assert table["unscored"].to_pylist() == [1, 0, 1]

@@ -14,6 +14,7 @@ from noisyfer.benchmark.report import write_report
 from noisyfer.benchmark.reporting.audit import find_source
 from noisyfer.benchmark.reporting.find import find_runs
 from noisyfer.benchmark.reporting.group import grouped
+from noisyfer.benchmark.reporting.repeat import repeat_command
 from noisyfer.benchmark.reporting.shapes import misfit
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
@@ -121,6 +122,15 @@ def test_tables_alone_tell_runs_apart_and_know_them_again(runs: Path, tmp_path: 
     change(tmp_path / "alone" / "b" / "table.json", lambda stored: stored["runs"][0].update(init=[1]))
     (note,) = find_runs([tmp_path / "alone"]).notes
     assert "its 'init' is missing or not what a run writes" in note
+
+
+def test_a_command_never_repeats_a_run_without_its_first_weights(runs: Path, tmp_path: Path) -> None:
+    plain = folder(runs, "vgg-all").name
+    with_config(runs, "from-weights", init="5eed")
+    table(tmp_path / "alone" / "table.json", plain, "from-weights", among=runs, init="", device="")
+    first, second = map(repeat_command, find_runs([tmp_path / "alone"]).finished)
+    assert "--init" not in first
+    assert "--init FILE-WITH-SHA-256-5eed " in second
 
 
 def test_metrics_that_are_no_json_cost_the_curves_alone(runs: Path) -> None:

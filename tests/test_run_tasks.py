@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from noisyfer.models.methods import Uses
 from noisyfer.models.methods.vgg_all import VGGAll
 from PIL import Image
 from test_run import plan
+
+
+def without_truth(
+    faces: Path, path: Path, label_sets: Sequence[str], splits: Sequence[str] = ("train", "test")
+) -> Manifest:
+    """A manifest of these label sets alone."""
+    view = Manifest.open(faces).select(label_sets=label_sets, splits=splits)
+    return write_manifest(path, view.header.seen_from(path.parent, faces.parent), view.extended({}))
 
 
 @pytest.fixture
@@ -146,14 +155,18 @@ def test_somebody_called_holdout_is_no_searchs_holdout(faces: Path, tmp_path: Pa
 
 
 def test_without_anything_to_be_scored_against_it_says_what_would_do(faces: Path, tmp_path: Path) -> None:
-    whole = Manifest.open(faces)
-    view = whole.select(label_sets=["expression_model"])
-    path = tmp_path / "noisy.parquet"
-    noisy = write_manifest(path, view.header.seen_from(tmp_path, faces.parent), view.extended({}))
-    with pytest.raises(UserError, match=rf"cannot be scored.*'noisyfer import {path} FILE --as human'"):
-        choose(noisy, "vgg-all")
+    noisy = without_truth(faces, tmp_path / "noisy.parquet", ["expression_model"])
+    choice = choose(noisy, "vgg-all")
+    assert choice.truth == {}
+    assert f"'noisyfer import {noisy.path} FILE --as human'" in choice.notes[-1]
+    with pytest.raises(
+        UserError, match=r"vgg-clean learns from true labels, and .* has none: .* are: expression_model"
+    ):
+        choose(noisy, "vgg-clean")
     labels = [None, *[0] * (noisy.rows - 1)]
     scored = noisy.with_label_set(
         LabelSet.categorical("expression", "human", "human", {}), {"label": labels}, tmp_path / "scored.parquet"
     )
-    assert choose(scored, "vgg-all").truth == {"expression": "expression_human"}
+    choice = choose(scored, "vgg-all")
+    assert choice.truth == {"expression": "expression_human"}
+    assert choice.notes == ()

@@ -28,6 +28,9 @@ from ..manifest import STATUS_OK, Labels, Manifest
 IN_MEMORY_BYTES = 256 * 2**20
 """Decoded splits up to this size are held in memory; larger ones are memory-mapped from a file beside the manifest."""
 
+DECODER = 1
+"""Raised when the same files give other pixels, so that images that were decoded before are decoded anew."""
+
 FACE_TASKS = ("expression", "va")
 
 Progress = Callable[[int, int], None]
@@ -125,7 +128,8 @@ def decode(
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """The images as uint8 N×S×S×3: in memory, or memory-mapped from `cache` when they are large.
 
-    The file's name is a hash of root, references, eyes, size, and the files' sizes and dates but for those below a URL.
+    The file's name is a hash of root, references, eyes, size, `DECODER`, and the files' sizes and dates but for those
+    below a URL.
     It appears when it is whole: a later run finds it, a killed one leaves nothing to find, and replaced data is decoded
     anew.
 
@@ -194,7 +198,8 @@ def _cache_key(root: Path, references: Sequence[str], size: int, eyes: Sequence[
     rows = [split_reference(reference) for reference in references]
     packed = sorted({file for file, row in rows if row is not None})
     versions = [_version(root)] if root.is_file() else [_version(root / file) for file in packed]
-    digest = hashlib.sha256("\n".join([str(root.resolve()), str(size), *filter(None, versions)]).encode())
+    given = [f"decoder {DECODER}", str(root.resolve()), str(size), *filter(None, versions)]
+    digest = hashlib.sha256("\n".join(given).encode())
     digest.update("\n".join(["", *references]).encode())
     if not root.is_file() and not is_url(root):
         for reference, (_, row) in zip(references, rows, strict=True):

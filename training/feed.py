@@ -101,8 +101,8 @@ class Feed:
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All samples in their order, without augmentation."""
-        for indices in torch.arange(len(self)).split(batch_size):
-            yield self._batch(indices, in_order=True)
+        for start in range(0, len(self), batch_size):
+            yield self._batch(torch.arange(start, min(start + batch_size, len(self))), in_order=True)
 
     @staticmethod
     def steps(samples: int, batch_size: int, size: int = 1) -> int:

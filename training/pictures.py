@@ -70,15 +70,19 @@ def new_figure(width: float, height: float) -> Figure:
 
 def label_axes(axes: Axes, title: str, quantity: str, legend: bool = True) -> None:
     """Title, axis names, whole epochs, markers where a line would have no length, and a legend where one is needed and
-    the figure has none of its own.
+    the figure has none of its own. A panel without any line, whose quantity nobody measured, is left blank.
     """
     from matplotlib.ticker import MaxNLocator
 
+    if not axes.get_lines():
+        axes.set_axis_off()
+        return
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for line in axes.get_lines():
-        if np.size(line.get_xdata()) < 3:
+        bare = line.get_marker() in ("", "None")
+        if bare and np.isfinite(np.asarray(line.get_ydata(), float)).sum() < 2:
             line.set_marker("o")  # one point makes no line
     axes.set_ylabel(quantity)
     axes.grid(alpha=0.3)

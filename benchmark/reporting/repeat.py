@@ -15,6 +15,8 @@ from .find import FoundRun
 def repeat_command(run: FoundRun, manifest: str = "") -> str:
     """A line for the shell that plans the very same run; where its folder is whole, it is only read.
 
+    A table does not tell where first weights were: then their digest stands for their file.
+
     Args:
         run: from its folder or from a table.
         manifest: where the manifest was found; empty for where the run had it.
@@ -27,9 +29,10 @@ def repeat_command(run: FoundRun, manifest: str = "") -> str:
     if config.get("preset"):
         words += ["--preset", config["preset"]]
     words += ["--seed", str(config["seed"])]
-    for name in ("init", "data"):
-        if places.get(name):
-            words += [f"--{name}", str(places[name])]
+    if config.get("init"):
+        words += ["--init", str(places.get("init") or f"FILE-WITH-SHA-256-{config['init']}")]
+    if places.get("data"):
+        words += ["--data", str(places["data"])]
     if config.get("device"):
         words += ["--device", config["device"]]
     if run.machine.get("devices", 1) != 1:

@@ -31,7 +31,6 @@ ROW = {"epoch": int, "test": SCORES, "losses": {"*": NUMBER}, "agreement": {"*":
 RESULT = {
     "truth": {"*": str},
     "last": {"epoch": int, "test": SCORES, "heads": SCORES, "agreement": {"*": NUMBER}},
-    "oracle": {"epoch": int, "test": SCORES},
     "confusion": {"*": [[int]]},
     "class_f1": {"*": [NUMBER]},
     "noise": SCORES,
@@ -39,6 +38,9 @@ RESULT = {
     "seconds": {"training": (int, float)},
     "peak_memory_mib": (int, float),
 }
+
+ORACLE = {"oracle": {"epoch": int, "test": SCORES}}
+"""Of a result too, where something is scored; otherwise it is null."""
 
 TABLE_RUN = {
     "system": str,
@@ -97,9 +99,13 @@ def check_result(result: Any, what: str) -> None:
         UserError: names the file and what does not fit.
     """
     check(result, RESULT, what)
-    last, best = result["last"], result["oracle"]["test"]
-    if not last["test"] or not all(scores.keys() & {"accuracy", "ccc"} for scores in last["test"].values()):
+    last = result["last"]
+    named = all(scores.keys() & {"accuracy", "ccc"} for scores in last["test"].values())
+    if not named or (result["truth"] and not last["test"]):
         raise UserError(f"{what} is damaged: its 'last.test' has no task, or one without accuracy and ccc.")
+    if last["test"]:
+        check(result, ORACLE, what)
+    best = result["oracle"]["test"] if last["test"] else {}
     for task, scores in last["test"].items():
         for place, entries in (("truth", result["truth"]), ("oracle.test", best)):
             if task not in entries:

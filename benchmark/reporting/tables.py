@@ -89,18 +89,20 @@ def runs(groups: Sequence[Group], found: Found, manifests: Mapping[str, str]) ->
 
 def _row(run: FoundRun, system: str, key: str) -> list[Content]:
     result = run.result or {}
-    last, oracle = result["last"], result["oracle"]
+    last = result["last"]
     name, value = main_score(last["test"])
-    task = next(iter(last["test"]))
     link = Cell(Markup('<a href="#{}">{}</a>').format(key, run.name), run.name)
-    scores = [_score(value), _score(oracle["test"][task][name]), oracle["epoch"]]
+    what, scores = "not scored", list[Content]([_score(None), _score(None), None])
+    if name is not None:
+        task, oracle = next(iter(last["test"])), result["oracle"]
+        what, scores = f"{task} {name}", [_score(value), _score(oracle["test"][task][name]), oracle["epoch"]]
     return [
         link,
         system,
         run.config["seed"],
         run.manifest["name"],
         Cell("finished", mark="good"),
-        f"{task} {name}",
+        what,
         *scores,
     ]
 
@@ -126,7 +128,7 @@ def _details(run: FoundRun, manifests: Mapping[str, str]) -> Markup:
         ("preset", config.get("preset") or "–"),
         ("manifest", f"{run.manifest['name']}, SHA-256 {run.manifest['sha256']}"),
         ("learns from", ", ".join(config["labels"])),
-        ("scored against", ", ".join(f"{name} ({task})" for task, name in result["truth"].items())),
+        ("scored against", ", ".join(f"{name} ({task})" for task, name in result["truth"].items()) or "–"),
         ("images", ", ".join(counts) or "–"),
         ("first weights", config.get("init") or "at random"),
         ("seconds of training", f"{result['seconds']['training']:.1f}"),
