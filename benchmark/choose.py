@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ..models.methods import METHODS, LabelSetSpec
 from .holdout import is_holdout
 from .noise import majority_vote
 from .protocols import noisy_label_sets
+
+TestSplit = Literal["auto", "test", "val"]
+"""As `RunSettings` has it."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,23 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = (), *, pa
     chosen, notes = learnable(manifest, method, requested, partly=partly)
     tasks = list(dict.fromkeys(found.task for found in chosen))
     truth = {task: name for task in tasks if (name := _truth(manifest, task)) is not None}
+    lacking = {task: _no_truth(manifest, task) for task in tasks if task not in truth}
+    from_truth = uses.labels == "truth"
     notes += [
-        f"'{task}' is learned and not scored: {_no_truth(manifest, task)}." for task in tasks if task not in truth
+        f"'{task}' is {'left out' if from_truth else 'learned and not scored'}: {why}." for task, why in lacking.items()
     ]
-    if not truth:
+    if not truth and not from_truth and manifest.select(splits=["test", "val"]).rows:
         notes.append(
             f"Labels of some test images are enough for scores: 'noisyfer import {manifest.path} FILE --as human' "
             "brings them in."
         )
     names = tuple(found.name for found in chosen)
-    if uses.labels == "truth":
+    if from_truth:
         if not truth:
-            lacking = "; ".join(_no_truth(manifest, task) for task in tasks)
-            raise UserError(f"{method} learns from true labels, and {manifest.path} has none: {lacking}.")
+            why = "; ".join(lacking.values())
+            raise UserError(
+                f"{method} learns from true labels, and {manifest.path} has none: {why}. Choose the others by --method."
+            )
         chosen = [manifest.label_set(name) for name in truth.values()]
         return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
     if uses.labels == "majority":
@@ -79,6 +86,29 @@ def choose(manifest: Manifest, method: str, requested: Sequence[str] = (), *, pa
         voted = LabelSetSpec(f"{first.task}_majority", first.task, first.width)
         return Choice(names, (voted,), voted.name, truth, tuple(notes))
     return Choice(names, tuple(_spec(manifest, found) for found in chosen), None, truth, tuple(notes))
+
+
+def choose_split(manifest: Manifest, choice: Choice, asked: TestSplit) -> tuple[TestSplit, Choice]:
+    """The split that a run is scored on, and the choice of what can be scored there, with a note of what cannot.
+
+    Args:
+        manifest: where the sets are.
+        choice: from `choose`.
+        asked: a split, or `auto` for the test split, or the validation split of a manifest without test images.
+    """
+    split: TestSplit = asked
+    notes, truth = list(choice.notes), dict(choice.truth)
+    if asked == "auto":
+        only_val = manifest.select(splits=["val"]).rows > 0 and not manifest.select(splits=["test"]).rows
+        split = "val" if only_val else "test"
+        if only_val and truth:
+            notes.append(f"{manifest.path} has no test split: scored on its validation split, which selects nothing.")
+    view = manifest.select(splits=[split])
+    for task, name in choice.truth.items():
+        if not view.labels(name).present.any():
+            notes.append(f"'{task}' is not scored: '{name}' in {manifest.path} labels no {split} image.")
+            del truth[task]
+    return split, replace(choice, truth=truth, notes=tuple(notes))
 
 
 def learnable(

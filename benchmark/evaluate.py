@@ -34,7 +34,7 @@ def evaluate(
     manifest: Manifest, choice: Choice, method: Method, test: SplitData, test_feed: Feed, agreement_feed: Feed
 ) -> dict[str, Any]:
     """An epoch's scores by task, each head's, and how far training images are predicted as labelled."""
-    by_task, by_head = predictions(method, test_feed)
+    by_task, by_head = predictions(method, test_feed) if choice.truth else ({}, {})
     scored = {task: (manifest.header.tasks[task].kind, test.labels[name]) for task, name in choice.truth.items()}
     heads = {}
     for name, prediction in by_head.items():

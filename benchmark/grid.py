@@ -161,7 +161,7 @@ def run_grid(plans: Sequence[Plan], *, jobs: int = 1, again: bool = False, heed:
 def ended_before(plan: Plan) -> Outcome | None:
     """How a run ended earlier; None where it is still to be done. A damaged result is a failure like any other."""
     try:
-        result = read_result(plan.folder)
+        result = read_result(plan.folder, plan.choice.truth)
     except UserError as error:
         return Outcome(None, str(error))
     return None if result is None else Outcome(result)

@@ -65,7 +65,8 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Test accuracy (or CCC) of several runs over epochs (paper, Fig. 3), and their agreement with noisy labels.
+    """Test accuracy (or CCC) of several runs over epochs (paper, Fig. 3), and their losses of the training labels; in
+    place of a score that none of them has, their agreement with their training labels.
 
     Args:
         path: the picture.
@@ -73,15 +74,25 @@ def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
     """
     figure = new_figure(12, 4.5)
     scores, losses = figure.subplots(1, 2)
+    scored = any(row["test"] for rows in curves.values() for row in rows)
+    entropy = any("cross_entropy" in row["losses"] for rows in curves.values() for row in rows)
+    loss = "cross_entropy" if entropy else "similarity"
     for name, rows in curves.items():
         epochs = [row["epoch"] for row in rows]
-        for first in list(rows[0]["test"])[:1]:
-            metric = "accuracy" if "accuracy" in rows[0]["test"][first] else "ccc"
-            scores.plot(epochs, [row["test"][first][metric] for row in rows], label=name)
-        if "cross_entropy" in rows[-1]["losses"]:
-            losses.plot(epochs, [row["losses"]["cross_entropy"] for row in rows], label=name)
-    label_axes(scores, "Test score over training", "score")
-    label_axes(losses, "Cross entropy with the training labels", "mean over sets and epoch")
+        if rows[0]["test"]:
+            task, found = next(iter(rows[0]["test"].items()))
+            metric = "accuracy" if "accuracy" in found else "ccc"
+            scores.plot(epochs, [row["test"][task][metric] for row in rows], label=name)
+        elif not scored:
+            known = [[value for value in row["agreement"].values() if value is not None] for row in rows]
+            scores.plot(epochs, [float(np.mean(each)) if each else float("nan") for each in known], label=name)
+        if loss in rows[-1]["losses"]:
+            losses.plot(epochs, [row["losses"][loss] for row in rows], label=name)
+    if scored:
+        label_axes(scores, "Test score over training", "score")
+    else:
+        label_axes(scores, "Agreement of predictions with training labels", "mean over sets")
+    label_axes(losses, SERIES[loss], "mean over sets and epoch")
     save_figure(figure, path)
 
 
@@ -100,10 +111,14 @@ def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> 
     save_figure(figure, path)
 
 
+AGREES = "agrees "
+"""First word of an agreement with a label set, as `evidence.curves` names it."""
+MOST_SETS = 4
 SCORES = {"accuracy": "share", "ccc": "CCC"}
 """Last words of the test scores that have a panel, and their axis."""
 SERIES = {
     "cross_entropy": "Cross entropy with the training labels",
+    "similarity": "1 - CCC with the training labels",
     "adversarial_generator": "Adversarial loss of the generator",
     "adversarial_discriminator": "Loss of the discriminator",
 }
@@ -112,8 +127,8 @@ SERIES = {
 def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     """Curves of a table's systems over epochs: a row of panels for each manifest and number of label sets, a column
     for the test score and each of `SERIES` that a method reports; the mean over seeds, and from the lowest to the
-    highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it. No file
-    appears where there is nothing to draw.
+    highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it.
+    Where nothing is scored, agreement with the labels of the first `MOST_SETS` sets is in the place of scores.
 
     Args:
         path: the picture.
@@ -125,9 +140,10 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
         group.setdefault(run["system"], []).append(run["curves"])
     names = dict.fromkeys(name for run in runs for name in run["curves"])
     columns = {name: f"Test {name.replace('_', ' ')}" for name in names if name.split()[-1] in SCORES}
+    if not columns:  # nothing is scored
+        agreement = [name for name in names if name.startswith(AGREES)][:MOST_SETS]
+        columns = {name: f"Agreement with {name.removeprefix(AGREES)}, training images" for name in agreement}
     columns |= {name: title for name, title in SERIES.items() if name in names}
-    if not columns:
-        return  # nothing is scored, and no method reports one of the losses
     figure = new_figure(5.5 * len(columns) + 2.5, 4.2 * len(groups))
     panels = figure.subplots(len(groups), len(columns), squeeze=False)
     for ((manifest, sets), systems), row in zip(groups.items(), panels, strict=True):
@@ -141,7 +157,8 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
                     (drawn[system],) = axes.plot(epochs, found.mean(axis=0), color=colour, linestyle=dashes)
                     axes.fill_between(epochs, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
             where = f"\n{manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
-            label_axes(axes, title + where, SCORES.get(name.split()[-1], "mean over the epoch"), legend=False)
+            quantity = "agreement" if name.startswith(AGREES) else SCORES.get(name.split()[-1], "mean over the epoch")
+            label_axes(axes, title + where, quantity, legend=False)
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
         row[-1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
     save_figure(figure, path)

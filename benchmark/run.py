@@ -38,7 +38,7 @@ from ..training.parallel import Channel, check_devices, launch
 from ..training.shuffle import chosen_shuffle
 from ..training.trained import Learned
 from ..training.weights import weights_digest
-from .choose import Choice, choose, refuse_missing, vote
+from .choose import Choice, choose, choose_split, refuse_missing, vote
 from .evaluate import agreement_subset, evaluate, final_details, main_score, oracle
 from .loggers import DEFAULT_LOGGERS, Loggers, check_loggers
 from .predictions import write_predictions
@@ -119,12 +119,8 @@ def plan_run(
     choice = choose(manifest, method, labels, partly=partly)
     if settings.labelled_by:
         manifest.label_set(settings.labelled_by)
-    if settings.test_split == "auto":
-        only_val = manifest.select(splits=["val"]).rows > 0 and not manifest.select(splits=["test"]).rows
-        settings = replace(settings, test_split="val" if only_val else "test")
-        if only_val:
-            note = f"{manifest.path} has no test split: scored on its validation split, which selects nothing."
-            choice = replace(choice, notes=(*choice.notes, note))
+    split, choice = choose_split(manifest, choice, settings.test_split)
+    settings = replace(settings, test_split=split)
     if settings.shuffle == "auto":
         images = manifest.select(splits=["train"]).rows
         images = min(images, settings.train_images or images)
@@ -181,14 +177,14 @@ def execute(plan: Plan, watcher: Watcher | None = None, *, again: bool = False) 
     with folder.locked(), repeatable():
         if again:
             folder.clear()
-        finished = read_result(folder)
+        finished = read_result(folder, plan.choice.truth)
         if finished is not None:
             return finished
         if plan.devices == 1:
             folder.start(_description(plan))
             return _train(plan, watcher, ALONE, torch.device(plan.config.device))
     launch(_train_together, (plan,), plan.devices, plan.config.device, passing_on(plan, watcher))
-    result = read_result(folder)
+    result = read_result(folder, plan.choice.truth)
     if result is None:
         raise UserError(f"The processes ended without a result in {folder.path}; run the same command again to go on.")
     return result
@@ -292,13 +288,15 @@ def _finish(
 def load_images(plan: Plan, split: str, label_sets: Sequence[str], watcher: Watcher | None = None) -> SplitData:
     """The images of a split that a run trains on or is scored on, with these labels."""
     settings = plan.config.settings
+    scored = split == "train" or bool(plan.choice.truth)
     return load_split(
         plan.manifest,
         split,
         label_sets,
         size=settings.image_size,
         limit=settings.train_images if split == "train" else settings.test_images,
-        labelled_by=settings.labelled_by,
+        labelled_by=settings.labelled_by if scored else "",
+        may_be_empty=not scored,
         root=plan.root,
         progress=None if watcher is None else partial(watcher.decoding, split),
     )
@@ -315,8 +313,6 @@ def _load(plan: Plan, watcher: Watcher | None) -> tuple[SplitData, SplitData]:
         labels[choice.voted] = vote([labels[name] for name in choice.labels], choice.specs[0].width, plan.config.seed)
     refuse_missing(manifest, plan.config.method, labels, [spec.name for spec in choice.specs])
     split = settings.test_split
-    if not choice.truth and not manifest.select(splits=[split]).rows:
-        return SplitData(train.images, labels), SplitData(train.images[:0], {})
     test = load_images(plan, split, list(choice.truth.values()), watcher)
     for name in choice.truth.values():
         if not test.labels[name].present.any():

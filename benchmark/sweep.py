@@ -176,7 +176,7 @@ def run_sweep(
 
 def _entry(run: TableRun) -> dict[str, Any]:
     folder = run.plan.folder
-    result = read_result(folder)
+    result = read_result(folder, run.plan.choice.truth)
     epochs = len(folder.rows()) if folder.metrics.exists() else 0
     return {
         "system": run.row.system,

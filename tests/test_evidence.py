@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from noisyfer.benchmark.evidence import cells, markdown, merge_evidence, read_evidence, spread, systems
-from noisyfer.benchmark.pictures import draw_systems, draw_weights
+from noisyfer.benchmark.evidence import cells, curves, markdown, merge_evidence, read_evidence, spread, systems
+from noisyfer.benchmark.pictures import draw_comparison, draw_systems, draw_weights
 from noisyfer.cli import main
 from noisyfer.core.errors import UserError
 from PIL import Image
@@ -207,6 +207,29 @@ def test_every_score_has_a_panel_and_every_row_of_panels_a_legend_beside_it(draw
     first, last = scores.lines[0], scores.lines[10]
     assert (first.get_color(), first.get_linestyle()) == (last.get_color(), "-")
     assert last.get_linestyle() == "--"
+
+
+def test_without_scores_agreement_is_drawn(tmp_path: Path, drawn: list[Any]) -> None:
+    rows = [
+        {
+            "epoch": epoch,
+            "test": {},
+            "losses": {"loss": 1.0, "similarity": 1.0},
+            "agreement": {"va_a": 0.5, "va_b": None},
+        }
+        for epoch in (1, 2)
+    ]
+    draw_comparison(tmp_path / "comparison.png", {"one": rows, "other": rows})
+    scores, losses = drawn[0].axes
+    assert scores.lines[1].get_ydata() == pytest.approx([0.5, 0.5])
+    assert losses.get_title() == "1 - CCC with the training labels"
+    draw_systems(
+        tmp_path / "systems.png", [{"manifest": {"name": "m"}, "labels": {}, "system": "s", "curves": curves(rows)}]
+    )
+    assert [axes.get_title() for axes in drawn[1].axes] == [
+        "Agreement with va_a, training images",
+        "1 - CCC with the training labels",
+    ]
 
 
 def test_scores_are_drawn_over_lambda_a_panel_a_manifest(drawn: list[Any], tmp_path: Path) -> None:

@@ -92,14 +92,16 @@ def test_missing_labels_are_used_or_refused_as_the_method_declares(
         execute(plan(faces, "vgg-all", tmp_path / "other", labels=["expression_gappy"]))
 
 
-def test_a_truth_without_test_labels_is_a_sentence(faces: Path, tmp_path: Path) -> None:
+def test_a_truth_without_test_labels_scores_nothing(faces: Path, tmp_path: Path) -> None:
     table = Manifest.open(faces).read()
     labels = [None] * 24
     column = table.schema.get_field_index("expression_human")
     emptied = table.set_column(column, "expression_human", pa.array(labels, pa.int16()))
     write_manifest(faces, Manifest.open(faces).header, [emptied])
-    with pytest.raises(UserError, match=r"'expression_human' .* labels no test image"):
-        execute(plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_model"]))
+    planned = plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_model", "va_model"])
+    assert planned.choice.notes == (f"'expression' is not scored: 'expression_human' in {faces} labels no test image.",)
+    assert planned.config.truth == {"va": "va_human"}
+    assert execute(planned)["last"]["test"].keys() == {"va"}
 
 
 def test_a_set_without_training_labels_is_a_sentence(faces: Path, tmp_path: Path) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from noisyfer.benchmark.evidence import HEADINGS, cells, gather, store, systems
 from noisyfer.benchmark.grid import run_grid
+from noisyfer.benchmark.inspecting.beliefs import run_beliefs
 from noisyfer.benchmark.present import print_table
 from noisyfer.benchmark.report import write_report
+from noisyfer.benchmark.reporting.find import find_runs
 from noisyfer.benchmark.run import execute
 from noisyfer.benchmark.tables import plan_table
 from noisyfer.core.errors import UserError
+from noisyfer.manifest import write_manifest
 from test_run import TINY, plan
 from test_run_tasks import faces, without_truth
 
@@ -56,9 +62,61 @@ def test_without_truth_there_need_be_no_test_images(faces: Path, tmp_path: Path)
     planned = plan(noisy.path, "vgg-all", tmp_path / "runs")
     assert execute(planned)["images"] == {"train": 16, "test": 0}
     assert not planned.folder.predictions.exists()
-    with_truth = without_truth(faces, tmp_path / "true.parquet", ["expression_model", "expression_human"], ["train"])
-    with pytest.raises(UserError, match="no usable sample in the split 'test'"):
-        execute(plan(with_truth.path, "vgg-all", tmp_path / "runs"))
+    assert len(planned.choice.notes) == 1  # labels of test images are not asked for, where there are none
+    trusted = without_truth(faces, tmp_path / "true.parquet", ["expression_model", "expression_human"], ["train"])
+    planned = plan(trusted.path, "vgg-all", tmp_path / "runs")
+    assert "labels no test image" in planned.choice.notes[0]
+    assert execute(planned)["truth"] == {}
+    with pytest.raises(UserError, match="that had test images, or a Parquet file"):
+        run_beliefs(trusted, planned.folder.path)
+
+
+def test_test_images_that_cannot_be_used_are_missed_by_scores_only(faces: Path, tmp_path: Path) -> None:
+    noisy = without_truth(faces, tmp_path / "noisy.parquet", ["expression_model"])
+    table = noisy.read()
+    statuses = ["ok" if split == "train" else "unreadable" for split in table["split"].cast("string").to_pylist()]
+    table = with_column(table, "status", statuses)
+    spoilt = write_manifest(tmp_path / "spoilt.parquet", noisy.header, [table])
+    assert execute(plan(spoilt.path, "vgg-all", tmp_path / "runs"))["images"]["test"] == 0
+
+
+def test_what_labelled_by_leaves_out_is_predicted_all_the_same(faces: Path, tmp_path: Path) -> None:
+    noisy = without_truth(faces, tmp_path / "noisy.parquet", ["expression_model", "expression_gappy"])
+    planned = plan(noisy.path, "vgg-all", tmp_path / "runs", changes={"labelled_by": "expression_gappy"})
+    assert execute(planned)["images"] == {"train": 12, "test": 7}
+
+
+def test_a_validation_split_is_not_said_to_be_scored_on(faces: Path, tmp_path: Path) -> None:
+    noisy = without_truth(faces, tmp_path / "noisy.parquet", ["expression_model"])
+    table = noisy.read()
+    splits = [split.replace("test", "val") for split in table["split"].cast("string").to_pylist()]
+    moved = with_column(table, "split", splits)
+    planned = plan(write_manifest(tmp_path / "val.parquet", noisy.header, [moved]).path, "vgg-all", tmp_path / "runs")
+    assert planned.config.settings.test_split == "val"
+    assert not any("scored on" in note for note in planned.choice.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda result: result["last"]["test"].pop("va"), "its 'last.test' has nothing of va"),
+        (lambda result: result["oracle"]["test"].pop("va"), "its 'oracle.test' has nothing of va"),
+        (lambda result: result.update(truth={}, last=result["last"] | {"test": {}, "heads": {}}), "its 'truth' is not"),
+        (lambda result: result.update(oracle=None), "its 'oracle' is missing"),
+    ],
+)
+def test_a_damaged_result_is_not_taken_for_one_without_scores(
+    change: Callable[[dict[str, Any]], Any], told: str, faces: Path, tmp_path: Path
+) -> None:
+    planned = plan(faces, "vgg-all", tmp_path / "runs", labels=["expression_model", "va_model"])
+    result = execute(planned)
+    change(result)
+    planned.folder.result.write_text(json.dumps(result))
+    with pytest.raises(UserError, match=told):
+        execute(planned)
+    found = find_runs([tmp_path / "runs"])
+    assert not found.finished
+    assert told in found.notes[0]
 
 
 def test_a_table_and_a_report_tell_of_runs_without_scores(faces: Path, tmp_path: Path) -> None:
@@ -80,3 +138,9 @@ def test_a_table_and_a_report_tell_of_runs_without_scores(faces: Path, tmp_path:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("expression, not scored") == 1
     assert page.count("expression accuracy") >= 2
+
+
+def with_column(table: pa.Table, name: str, values: Sequence[str]) -> pa.Table:
+    """The table with other texts in a column."""
+    place, field = table.schema.get_field_index(name), table.schema.field(name)
+    return table.set_column(place, field, pa.array(values, pa.string()).cast(field.type))

@@ -62,6 +62,7 @@ def load_split(
     size: int,
     limit: int = 0,
     labelled_by: str = "",
+    may_be_empty: bool = False,
     root: Path | None = None,
     progress: Progress | None = None,
 ) -> SplitData:
@@ -78,18 +79,19 @@ def load_split(
         size: side of the square images in pixels; others are resized.
         limit: a random subset of so many samples, the same for every seed and method; 0 for all.
         labelled_by: a label set; samples without a label of it are left out. Empty for none.
+        may_be_empty: no usable sample is no error.
         root: the dataset's folder or archive, where it is not at the manifest's hint.
         progress: called with images done and images in all.
 
     Raises:
-        UserError: the split is empty, or an image cannot be read.
+        UserError: the split has no usable sample, or an image cannot be read.
     """
     view = manifest.select(splits=[split])
     faces = manifest.header.faces
     samples = view.read(["id", "image", "status", *((*EYES, "face_image") if faces else ())])
     good = np.asarray(samples["status"].cast("string")) == STATUS_OK
     usable = np.flatnonzero(good & view.labels(labelled_by).present if labelled_by else good)
-    if not len(usable):
+    if not len(usable) and not may_be_empty:
         labelled = f" that '{labelled_by}' labels" if labelled_by else ""
         raise UserError(f"{manifest.path} has no usable sample{labelled} in the split '{split}'.")
     if 0 < limit < len(usable):
@@ -181,7 +183,7 @@ def _kept_faces(manifest: Manifest, references: list[str | None], size: int) -> 
     All of a manifest's faces were cut out at one size, so the first one tells.
     """
     found = [reference for reference in references if reference is not None]
-    if not manifest.header.faces_root or len(found) < len(references):
+    if not manifest.header.faces_root or not found or len(found) < len(references):
         return None
     root = manifest.path.parent / manifest.header.faces_root
     if not root.is_dir():

@@ -126,8 +126,8 @@ def run_beliefs(manifest: Manifest, place: Path) -> Mapping[str, Belief]:
     file = place / _PREDICTIONS if place.is_dir() else place
     if not file.is_file():
         raise UserError(
-            f"There is no {file}. --probs takes the folder of a finished run, or a Parquet file with 'id' and "
-            "'<task>_probs'."
+            f"There is no {file}. --probs takes the folder of a finished run that had test images, or a Parquet file "
+            "with 'id' and '<task>_probs'."
         )
     tasks = {name: task for name, task in manifest.header.tasks.items() if task.kind == "categorical"}
     try:

@@ -185,7 +185,7 @@ def _read_folder(config: Path, notes: list[str]) -> FoundRun | None:
         places=_mapping(stored.get("places")),
     )
     if run.result is not None:
-        check_result(run.result, str(folder.result))
+        check_result(run.result, str(folder.result), run.config["truth"])
     return replace(run, curves=_read_curves(folder, notes), label_tasks=_label_tasks(run))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
@@ -92,25 +93,33 @@ def check(value: Any, shape: Any, what: str) -> None:
         raise UserError(f"{what} is damaged: its '{wrong}' is missing or not what a run writes.")
 
 
-def check_result(result: Any, what: str) -> None:
+def check_result(result: Any, what: str, truth: Mapping[str, str] | None = None) -> None:
     """Check a run's `result.json` as a whole: its parts must also fit each other.
+
+    Args:
+        result: what was read.
+        what: the file's name.
+        truth: what the run was to be scored against, by task; None where nobody knows.
 
     Raises:
         UserError: names the file and what does not fit.
     """
     check(result, RESULT, what)
     last = result["last"]
+    if truth is not None and result["truth"] != truth:
+        raise UserError(f"{what} is damaged: its 'truth' is not what the run was to be scored against.")
     named = all(scores.keys() & {"accuracy", "ccc"} for scores in last["test"].values())
     if not named or (result["truth"] and not last["test"]):
         raise UserError(f"{what} is damaged: its 'last.test' has no task, or one without accuracy and ccc.")
     if last["test"]:
         check(result, ORACLE, what)
     best = result["oracle"]["test"] if last["test"] else {}
-    for task, scores in last["test"].items():
-        for place, entries in (("truth", result["truth"]), ("oracle.test", best)):
+    for task in result["truth"] | last["test"] | result["confusion"]:
+        places = {"truth": result["truth"], "last.test": last["test"], "oracle.test": best}
+        for place, entries in places.items():
             if task not in entries:
                 raise UserError(f"{what} is damaged: its '{place}' has nothing of {task}.")
-        if not scores.keys() <= best[task].keys():
+        if not last["test"][task].keys() <= best[task].keys():
             raise UserError(f"{what} is damaged: its 'oracle.test.{task}' lacks scores of the last epoch.")
     for head, scores in last["heads"].items():
         task = result["head_tasks"].get(head)
@@ -122,8 +131,12 @@ def check_result(result: Any, what: str) -> None:
             raise UserError(f"{what} is damaged: its 'confusion.{task}' and 'class_f1.{task}' are of different sizes.")
 
 
-def read_result(folder: RunFolder) -> dict[str, Any] | None:
+def read_result(folder: RunFolder, truth: Mapping[str, str]) -> dict[str, Any] | None:
     """The result of a finished run, or None; whoever reads it may rely on its shape.
+
+    Args:
+        folder: of the run.
+        truth: what it was to be scored against, by task.
 
     Raises:
         UserError: the file cannot be read, or is not what a run writes; says how to go on.
@@ -131,7 +144,7 @@ def read_result(folder: RunFolder) -> dict[str, Any] | None:
     result = folder.finished()
     if result is not None:
         try:
-            check_result(result, str(folder.result))
+            check_result(result, str(folder.result), truth)
         except UserError as error:
             raise UserError(f"{error} Restore the file, or remove it to start over.") from error
     return result
