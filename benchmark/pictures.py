@@ -13,6 +13,7 @@ from ..core.streams import stream_seed
 from ..manifest import Manifest
 from ..models.methods import Method
 from ..training.pictures import draw_confusion, label_axes, literal, new_figure, save_figure
+from .evaluate import main_score
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -80,9 +81,7 @@ def draw_comparison(path: Path, curves: Mapping[str, Sequence[Mapping[str, Any]]
     for name, rows in curves.items():
         epochs = [row["epoch"] for row in rows]
         if rows[0]["test"]:
-            task, found = next(iter(rows[0]["test"].items()))
-            metric = "accuracy" if "accuracy" in found else "ccc"
-            scores.plot(epochs, [row["test"][task][metric] for row in rows], label=name)
+            scores.plot(epochs, [main_score(row["test"])[1] for row in rows], label=name)
         elif not scored:
             known = [[value for value in row["agreement"].values() if value is not None] for row in rows]
             scores.plot(epochs, [float(np.mean(each)) if each else float("nan") for each in known], label=name)
