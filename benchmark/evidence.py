@@ -12,6 +12,7 @@ from .. import __version__
 from ..core.config import to_dict
 from ..core.errors import UserError
 from ..core.files import finite, read_json, whole_file, write_json
+from .curve_names import AGREES
 from .grid import Outcome
 from .reporting.shapes import check, read_rows
 from .tables import TABLES, TableRun
@@ -122,7 +123,7 @@ def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {"epoch": [row["epoch"] for row in rows]}
     for place, row in enumerate(rows):
         values = {f"{task} {metric}": row["test"][task].get(metric) for task in row["test"] for metric in SHOWN}
-        values |= row["losses"] | {f"agrees {name}": value for name, value in row["agreement"].items()}
+        values |= row["losses"] | {f"{AGREES}{name}": value for name, value in row["agreement"].items()}
         for name, value in values.items():
             if value is not None:
                 found.setdefault(name, [None] * len(rows))[place] = rounded(value)

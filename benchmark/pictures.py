@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from ..core.streams import stream_seed
 from ..manifest import Manifest
 from ..models.methods import Method
 from ..training.pictures import draw_confusion, label_axes, literal, new_figure, save_figure
+from .curve_names import AGREES, agreement_titles
 from .evaluate import main_score
 
 if TYPE_CHECKING:
@@ -110,9 +113,9 @@ def draw_synthesis(path: Path, images: torch.Tensor, classes: Sequence[str]) -> 
     save_figure(figure, path)
 
 
-AGREES = "agrees "
-"""First word of an agreement with a label set, as `evidence.curves` names it."""
 MOST_SETS = 4
+PANELS = {1: 1, 2: 2, 4: 2}
+"""Panels in a line by how many a figure has; three of any other number."""
 SCORES = {"accuracy": "share", "ccc": "CCC"}
 """Last words of the test scores that have a panel, and their axis."""
 SERIES = {
@@ -128,6 +131,7 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     for the test score and each of `SERIES` that a method reports; the mean over seeds, and from the lowest to the
     highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it.
     Where nothing is scored, agreement with the labels of the first `MOST_SETS` sets is in the place of scores.
+    One group alone has its panels in lines of `PANELS`, so that they can be read on a page's width.
 
     Args:
         path: the picture.
@@ -140,14 +144,17 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     names = dict.fromkeys(name for run in runs for name in run["curves"])
     columns = {name: f"Test {name.replace('_', ' ')}" for name in names if name.split()[-1] in SCORES}
     if not columns:  # nothing is scored
-        agreement = [name for name in names if name.startswith(AGREES)][:MOST_SETS]
-        columns = {name: f"Agreement with {name.removeprefix(AGREES)}, training images" for name in agreement}
+        columns = dict(islice(agreement_titles(names).items(), MOST_SETS))
     columns |= {name: title for name, title in SERIES.items() if name in names}
-    figure = new_figure(5.5 * len(columns) + 2.5, 4.2 * len(groups))
-    panels = figure.subplots(len(groups), len(columns), squeeze=False)
-    for ((manifest, sets), systems), row in zip(groups.items(), panels, strict=True):
+    width = len(columns) if len(groups) > 1 else PANELS.get(len(columns), 3)
+    lines = math.ceil(len(columns) / width)
+    figure = new_figure(5.5 * width + 2.5, 4.2 * len(groups) * lines)
+    grid = figure.subplots(len(groups) * lines, width, squeeze=False).reshape(len(groups), -1)
+    for ((manifest, sets), systems), panels in zip(groups.items(), grid, strict=True):
         drawn: dict[str, Line2D] = {}
-        for axes, (name, title) in zip(row, columns.items(), strict=True):
+        for unused in panels[len(columns) :]:
+            unused.remove()
+        for axes, (name, title) in zip(panels, columns.items(), strict=False):
             for place, (system, curves) in enumerate(systems.items()):
                 found = np.array([curve[name] for curve in curves if name in curve], dtype=float)
                 if len(found):
@@ -159,7 +166,7 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
             quantity = "agreement" if name.startswith(AGREES) else SCORES.get(name.split()[-1], "mean over the epoch")
             label_axes(axes, title + where, quantity, legend=False)
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
-        row[-1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
+        panels[width - 1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
     save_figure(figure, path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,21 @@ def test_every_score_has_a_panel_and_every_row_of_panels_a_legend_beside_it(draw
     first, last = scores.lines[0], scores.lines[10]
     assert (first.get_color(), first.get_linestyle()) == (last.get_color(), "-")
     assert last.get_linestyle() == "--"
+
+
+@pytest.mark.parametrize(("extra", "lines"), [(0, [2]), (1, [3]), (2, [2, 2]), (3, [3, 2]), (4, [3, 3])])
+def test_many_panels_of_one_manifest_are_in_lines_and_the_legend_beside_the_first(
+    extra: int, lines: list[int], drawn: list[Any]
+) -> None:
+    one = run("ours", 0, 0.5, 0.6, {})
+    names = ["va ccc", "similarity", "adversarial_generator", "adversarial_discriminator"][:extra]
+    one["curves"] = {**one["curves"], **{name: [0.1, 0.2] for name in names}}
+    draw_systems(Path("never.png"), [one])
+    panels = drawn[0].axes
+    drawn[0].draw_without_rendering()
+    heights = [axes.get_window_extent().y0 for axes in panels]
+    assert [len(list(line)) for _, line in groupby(heights)] == lines
+    assert [place for place, axes in enumerate(panels) if axes.get_legend()] == [lines[0] - 1]
 
 
 def test_without_scores_agreement_is_drawn(tmp_path: Path, drawn: list[Any]) -> None:

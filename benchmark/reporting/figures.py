@@ -12,6 +12,7 @@ from markupsafe import Markup
 from ...core.charts import MOST_CLASSES, Axes, Series, bar_chart, group, heat_map, line_chart
 from ...core.web import Cell, Column, Content, folded, heading, joined, note, number_cell, table
 from ...training.metrics import BINS
+from ..curve_names import agreement_titles
 from ..evidence import SHOWN, spread
 from .calibration import pooled_reliability
 from .find import FoundRun
@@ -63,11 +64,11 @@ def _curve_names(found: Group) -> dict[str, str]:
     """The curves that some run has, scores first, and their titles."""
     there = dict.fromkeys(name for system in found.systems for run in system.runs for name in run.curves)
     scores = [name for name in there if name.endswith(tuple(f" {metric}" for metric in SHOWN))]
-    agreement = [name for name in there if name.startswith("agrees ")]
+    agreement = agreement_titles(there)
     losses = [name for name in there if name not in (*scores, *agreement, "epoch")]
     return {
         **{name: f"Test {name}" for name in scores},
-        **{name: f"Agreement with {name.removeprefix('agrees ')}, training images" for name in agreement},
+        **agreement,
         **{name: f"Training: {name.replace('_', ' ')}" for name in losses},
     }
 
