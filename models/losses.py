@@ -69,6 +69,20 @@ def similarity(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     return 1 - (valence + arousal) / 2
 
 
+def out_of_range(predicted: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared distance of predicted values from [-1, 1] over the labelled samples: 0 where all are within.
+
+    1 − CCC has hardly a slope where predictions are far from all labels: alone it let a network's values run to
+    hundreds in the first epoch, and they stayed there for several (docs/methods.md has the figures).
+
+    Args:
+        predicted: B×2.
+        mask: B.
+    """
+    beyond = functional.relu(at_least_fp32(predicted).abs() - 1)
+    return masked_mean(beyond.square().mean(dim=1), mask)
+
+
 def discriminator_hinge(encoder_scores: Tensor, decoder_scores: Tensor, present: Tensor) -> Tensor:
     """L_D = mean(relu(1 − s_enc)) + mean(relu(1 + s_dec)): the negative of eq. 9's second line with eq. 10's g and h.
 

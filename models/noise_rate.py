@@ -15,6 +15,9 @@ from ..core.errors import UserError
 LEAST_COMMON = 50
 """Samples with two labels or more that are needed before agreement tells a rate: to seven points, where it is 0.5."""
 
+LEAST_OF_A_LABEL = 20
+"""Samples with a label that are needed before two Gaussians are fitted to their losses."""
+
 EQUAL_RATES = 1e-3
 """Weight of the assumption of equal rates against a pair that labels all samples: decides only what data leave open."""
 
@@ -78,15 +81,26 @@ def _met(labels: Sequence[Tensor], masks: Sequence[Tensor], first: int, second: 
     return int(both.sum()), int((both & (labels[first] == labels[second])).sum())
 
 
-def rate_from_losses(losses: Tensor) -> float:
+def rate_from_losses(losses: Tensor, labels: Tensor) -> float:
     """The share of wrong labels, as the weight of the higher of two Gaussians fitted to per-sample losses.
 
     Made for losses of an early epoch, when a network has not yet learned wrong labels by heart (Arazo et al., ICML
-    2019; Li et al., ICLR 2020, with Gaussians). Losses are scaled to [0, 1] first. 0 where all are equal.
+    2019; Li et al., ICLR 2020, with Gaussians). Each label's losses are fitted by themselves, since an early network's
+    losses say first of all how frequent and how easy a class is; the share is the mean over labels by their samples.
+    Labels of fewer than `LEAST_OF_A_LABEL` samples are left out, and where all are so rare their losses are fitted
+    together. Losses are scaled to [0, 1] first; equal ones have a share of 0.
 
     Args:
         losses: N, at least one.
+        labels: class ids N, with which the losses are.
     """
+    ids, counts = labels.unique(return_counts=True)
+    frequent = [losses[labels == each] for each in ids[counts >= LEAST_OF_A_LABEL]] or [losses]
+    return sum(len(found) * _higher_share(found) for found in frequent) / sum(map(len, frequent))
+
+
+def _higher_share(losses: Tensor) -> float:
+    """The weight of the higher of two Gaussians; 0 where all losses are equal."""
     if losses.min() == losses.max():
         return 0.0
     mixture, _ = loss_mixture(losses, tolerance=1e-4, iterations=200)

@@ -19,6 +19,9 @@ ESTIMATION_EPOCH = 2
 """The earliest epoch, counted from 0, before which losses tell a rate: a network knows nothing at first."""
 
 
+LossesOfSets = Callable[[Iterable[str]], Mapping[str, tuple[Tensor, Tensor]]]
+
+
 class SetRates:
     """Each categorical label set's share of wrong labels, and the mean of these.
 
@@ -54,13 +57,13 @@ class SetRates:
                 rates = rates_from_agreement([training.labels[name] for name in names], masks, classes)
                 self.rates |= dict(zip(names, rates.tolist(), strict=True))
 
-    def start_epoch(self, epoch: int, losses: Callable[[Iterable[str]], Mapping[str, Tensor]]) -> None:
+    def start_epoch(self, epoch: int, losses: LossesOfSets) -> None:
         """Before each epoch: where it is time, tell the rates that are still unknown by losses.
 
         Args:
             epoch: counted from 0.
-            losses: of sets' names, by name the losses of all the training samples that the set labels.
+            losses: of sets' names, by name the losses of all the training samples that the set labels, and the labels.
         """
         unknown = [name for name in self.labelled if name not in self.rates]
         if unknown and epoch >= self.estimated:
-            self.rates |= {name: rate_from_losses(found) for name, found in losses(unknown).items()}
+            self.rates |= {name: rate_from_losses(*found) for name, found in losses(unknown).items()}

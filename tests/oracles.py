@@ -330,6 +330,16 @@ def similarity(predicted: Tensor, labels: Tensor, mask: Sequence[bool]) -> Tenso
     return 1 - (valence + arousal) / 2
 
 
+def out_of_range(predicted: Tensor, mask: Sequence[bool]) -> Tensor:
+    """Mean over the labelled samples of both values' squared distances from [-1, 1]."""
+    total = torch.zeros((), dtype=torch.float64)
+    for row, there in zip(predicted, mask, strict=True):
+        for value in row:
+            if there and value.abs() > 1:
+                total = total + (value - value.sign()) ** 2 / 2
+    return total / max(sum(mask), 1)
+
+
 def mean_over_sets(losses: Sequence[Tensor], masks: Sequence[Sequence[bool]]) -> Tensor:
     """Mean over the sets that have at least one label; 0 without any."""
     present = [loss for loss, mask in zip(losses, masks, strict=True) if any(mask)]

@@ -186,7 +186,7 @@ def test_one_set_has_its_rate_from_the_losses_after_two_epochs() -> None:
     both = [literal_losses(oracles.leaves(network.state_dict()), everything) for network in method.pair]
     losses = torch.stack([(one + other).detach() / 2 for one, other in zip(*(x.values() for x in both), strict=True)])
     assert len(losses) == SAMPLES * 3 // 4
-    expected = rate_from_losses(losses)
+    expected = rate_from_losses(losses, training.labels[sets[0].name][training.masks[sets[0].name]])
     assert 0.05 < expected < 0.95
     assert method.noise_rate == pytest.approx(expected, abs=1e-3)
     assert method.forget_rate == pytest.approx(0.2 * expected, abs=1e-3)

@@ -17,6 +17,7 @@ from noisyfer.models.losses import (
     generator_adversarial,
     masked_mean,
     mean_over_sets,
+    out_of_range,
     similarity,
 )
 from torch import Tensor
@@ -213,6 +214,30 @@ def test_concordance_is_symmetric_and_between_minus_one_and_one(case: tuple[Tens
     value = concordance(predicted[:, 0], labels[:, 0], chosen).item()
     assert -1 - 1e-9 <= value <= 1 + 1e-9
     assert value == pytest.approx(concordance(labels[:, 0], predicted[:, 0], chosen).item(), abs=1e-12)
+
+
+def test_values_out_of_range_cost_their_squared_distance() -> None:
+    predicted = torch.tensor([[1.0, -1.0], [3.0, 0.2], [0.5, -1.5], [9.0, 9.0]])
+    mask = torch.tensor([True, True, True, False])
+    assert out_of_range(predicted, mask).item() == pytest.approx((2**2 + 0.5**2) / 2 / 3)
+    assert out_of_range(predicted, mask).item() == pytest.approx(oracles.out_of_range(predicted, mask.tolist()).item())
+    assert out_of_range(predicted[:1], mask[:1]) == out_of_range(predicted, mask & False) == 0
+
+
+def test_far_from_all_labels_the_range_has_a_slope_and_the_concordance_hardly_any() -> None:
+    labels = torch.rand(64, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mask = torch.ones(64, dtype=torch.bool)
+
+    def slope(loss: Callable[[Tensor], Tensor], factor: float) -> Tensor:
+        predicted = (factor * (1 + labels.flip(1))).requires_grad_()
+        (found,) = torch.autograd.grad(loss(predicted), predicted)
+        return found
+
+    concordant = [slope(lambda p: similarity(p, labels, mask), factor).norm() for factor in (1.0, 100.0)]
+    assert concordant[1] < concordant[0] / 5000
+    back = slope(lambda p: out_of_range(p, mask), 100.0)
+    assert back.norm() > 1
+    assert (back >= 0).all()  # down, to the labels
 
 
 def test_similarity_by_hand_and_at_its_ends() -> None:

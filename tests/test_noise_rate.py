@@ -128,9 +128,30 @@ def test_the_weight_of_the_high_losses(rate: float) -> None:
     wrong = torch.rand(5000, generator=source) < rate
     noise = torch.randn(5000, generator=source)
     losses = torch.where(wrong, 3 + 0.5 * noise, 0.5 + 0.2 * noise)
-    assert rate_from_losses(losses) == pytest.approx(rate, abs=0.02)
-    assert rate_from_losses(100 * losses.float()) == pytest.approx(rate, abs=0.02)
+    labels = torch.arange(5000) % 7
+    assert rate_from_losses(losses, labels) == pytest.approx(rate, abs=0.02)
+    assert rate_from_losses(100 * losses.float(), labels) == pytest.approx(rate, abs=0.02)
+
+
+def test_how_easy_and_how_frequent_a_class_is_says_nothing_of_its_noise() -> None:
+    """Losses of an early network: a frequent class's wrong labels cost less than a rare one's right ones."""
+    source = torch.Generator().manual_seed(3)
+    labels = torch.multinomial(torch.tensor([0.6, 0.3, 0.1]), 5000, replacement=True, generator=source)
+    wrong = torch.rand(5000, generator=source) < torch.tensor([0.2, 0.4, 0.5])[labels]
+    losses = torch.tensor([0.5, 2.5, 5.0])[labels] + wrong + 0.15 * torch.randn(5000, generator=source)
+    assert rate_from_losses(losses, labels) == pytest.approx(wrong.double().mean().item(), abs=0.03)
+    assert abs(rate_from_losses(losses, torch.zeros_like(labels)) - wrong.double().mean().item()) > 0.1
+
+
+def test_labels_too_rare_for_two_gaussians_are_left_out_or_taken_together() -> None:
+    source = torch.Generator().manual_seed(4)
+    wrong = torch.arange(200) < 60
+    losses = torch.where(wrong, 3.0, 0.5) + 0.1 * torch.randn(200, generator=source)
+    labels = (torch.arange(200) % 3 == 0).long()
+    few = torch.cat([labels, torch.full((19,), 2)])
+    assert rate_from_losses(torch.cat([losses, torch.full((19,), 9.0)]), few) == rate_from_losses(losses, labels)
+    assert rate_from_losses(losses, torch.arange(200) // 19) == pytest.approx(0.3, abs=0.01)
 
 
 def test_equal_losses_have_no_high_component() -> None:
-    assert rate_from_losses(torch.full((50,), 2.3)) == 0.0
+    assert rate_from_losses(torch.full((50,), 2.3), torch.zeros(50, dtype=torch.long)) == 0.0

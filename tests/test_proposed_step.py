@@ -74,12 +74,13 @@ class LiteralGame:
         return torch.stack([row if there else torch.zeros_like(row) for row, there in zip(labels, mask, strict=True)])
 
     def prediction_loss(self, outputs: list[Tensor], batch: Batch) -> Tensor:
-        """Σ_sets CE + γ·L_sim."""
+        """Σ_sets CE + γ·(L_sim + w·L_range)."""
         total = torch.zeros((), dtype=torch.float64)
         for output, label_set in zip(outputs, self.sets, strict=True):
             labels, mask = batch.labels[label_set.name], batch.masks[label_set.name].tolist()
             if label_set.continuous:
-                total = total + self.config.gamma * oracles.similarity(output, labels.double(), mask)
+                beyond = self.config.range_weight * oracles.out_of_range(output, mask)
+                total = total + self.config.gamma * (oracles.similarity(output, labels.double(), mask) + beyond)
             else:
                 total = total + oracles.cross_entropy(output, labels.tolist(), mask)
         return total
@@ -150,6 +151,9 @@ GAMES = [
     pytest.param((AFFECT, EXPRESSION), {"label_input": "softmax", "gamma": 0.2}, id="va-expression-softmax"),
     pytest.param((AFFECT,), {"discriminator_updates": 1, "discriminator_rate": 0.5}, id="va-one-update"),
     pytest.param((EXPRESSION, AFFECT), {"missing": True}, id="expression-va-missing"),
+    pytest.param((EXPRESSION, AFFECT), {"missing": True, "far": 60.0}, id="expression-va-far"),
+    pytest.param((AFFECT,), {"range_weight": 0.3, "gamma": 1.4, "far": 60.0}, id="va-far"),
+    pytest.param((AFFECT,), {"range_weight": 0.0, "far": 60.0}, id="va-far-as-the-paper"),
     pytest.param(CLASSES[:2], {"missing": True, "label_input": "softmax"}, id="two-softmax-missing"),
 ]
 
@@ -167,7 +171,7 @@ def test_proposed_plays_the_literal_game(
     """Three updates in float64: the first warms up alone, so the generator's two Adam states differ in age."""
     rate, start = 2e-3, 1
     settings = dict(settings)
-    missing = settings.pop("missing", False)
+    missing, far = settings.pop("missing", False), settings.pop("far", 1.0)
     # the package's own unit_images rounds to float32, and the literal game must see the same pictures
     monkeypatch.setattr(proposed, "unit_images", lambda images: images.double() / 127.5 - 1)
     torch.set_default_dtype(torch.float64)
@@ -175,6 +179,8 @@ def test_proposed_plays_the_literal_game(
         method = build_proposed(sets, learning_rate=rate, start_epoch=start, **settings)
         for network in method.networks.values():
             network.double()
+        with torch.no_grad():
+            method.encoder.labels.weight.mul_(far)  # values beyond [-1, 1]
         seen, game = watch(method, monkeypatch), LiteralGame(method, sets)
         noises = []
         for epoch in range(3):

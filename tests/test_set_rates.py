@@ -35,10 +35,10 @@ class Asked:
         self.times: list[tuple[int, list[str]]] = []
 
     def at(self, rates: SetRates, epoch: int) -> None:
-        def losses(names: Iterable[str]) -> dict[str, Tensor]:
+        def losses(names: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
             self.times.append((epoch, list(names)))
             low, high = torch.randn(600) * 0.1, torch.randn(400) * 0.1 + 3
-            return {name: torch.cat([low, high]) for name in self.times[-1][1]}
+            return {name: (torch.cat([low, high]), torch.randint(7, (1000,))) for name in self.times[-1][1]}
 
         rates.start_epoch(epoch, losses)
 
@@ -127,7 +127,7 @@ def test_proposed_tells_a_rate_by_its_own_heads_losses_without_dropout() -> None
     labels = data.labels[EXPRESSION.name].tolist()
     chances = torch.softmax(outputs.double(), dim=1)
     losses = [-chances[row, labels[row]].log() for row in range(len(data)) if row % 3 > 0]
-    wanted = rate_from_losses(torch.stack(losses))
+    wanted = rate_from_losses(torch.stack(losses), data.labels[EXPRESSION.name][data.masks[EXPRESSION.name]])
     assert 0.02 < wanted < 0.98
     assert method.rule.rates.rates == {EXPRESSION.name: pytest.approx(wanted, abs=1e-3)}
 

@@ -75,11 +75,14 @@ def test_vgg_takes_adams_steps_on_the_mean_of_the_cross_entropies() -> None:
     torch.testing.assert_close(method.predict(batch.images)["class"].double(), wanted, rtol=0, atol=5e-3)
 
 
-def test_multi_task_vgg_descends_the_cross_entropy_plus_gamma_times_one_minus_ccc() -> None:
+@pytest.mark.parametrize("weight", [0.0, 1.0, 0.3])
+def test_multi_task_vgg_descends_the_cross_entropy_plus_gamma_times_one_minus_ccc_and_range(weight: float) -> None:
     sets = (AFFECT, EXPRESSION)
-    method = build("vgg-all", sets, gamma=0.6)
+    method = build("vgg-all", sets, gamma=0.6, range_weight=weight)
     network = method.networks["classifier"]
     without_dropout(network)
+    with torch.no_grad():
+        network.head.weight.mul_(40)  # values beyond [-1, 1]
     weights = oracles.leaves(network.state_dict())
     mask = torch.arange(ROWS) % 3 > 0
     batch = dataclasses.replace(make_batch(sets), masks={AFFECT.name: mask, EXPRESSION.name: ~mask})
@@ -87,7 +90,9 @@ def test_multi_task_vgg_descends_the_cross_entropy_plus_gamma_times_one_minus_cc
     outputs = oracles.classifier(weights, batch.images.double() / 127.5 - 1)
     apart = oracles.similarity(outputs[:, :2], batch.labels[AFFECT.name].double(), mask.tolist())
     entropy = oracles.cross_entropy(outputs[:, 2:], batch.labels[EXPRESSION.name].tolist(), (~mask).tolist())
-    expected = 0.6 * apart + entropy
+    beyond = oracles.out_of_range(outputs[:, :2], mask.tolist())
+    assert beyond > 0.01
+    expected = 0.6 * (apart + weight * beyond) + entropy
     assert told["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
     assert told["similarity"].item() == pytest.approx(apart.item(), rel=1e-4)
     assert told["cross_entropy"].item() == pytest.approx(entropy.item(), rel=1e-4)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...core.config import option
-from ..losses import cross_entropy, mean_over_sets, similarity
+from ..losses import cross_entropy, mean_over_sets, out_of_range, similarity
 from ..networks import Classifier
 from .base import Batch, LabelSetSpec, Method, Problem, TrainingConfig, unit_images
 
@@ -19,17 +19,21 @@ class ClassifierConfig(TrainingConfig):
     """Options of methods with a head a task, valence and arousal among them."""
 
     gamma: float = option(1.0, "γ, weight of 1 − CCC against the losses of classes", low=0)
+    range_weight: float = option(
+        1.0, "weight, beside 1 − CCC, of the squared distance of values from [-1, 1]; 0 is the paper's loss", low=0
+    )
 
 
 class ClassifierMethod(Method):
     """A trunk with a linear head for each task, and Adam.
 
-    L = Σ_tasks mean over the task's label sets of their loss: of `set_loss` for classes, of γ·(1 − CCC) for valence
-    and arousal. A subclass writes `set_loss`, or more of what a step is.
+    L = Σ_tasks mean over the task's label sets of their loss: of `set_loss` for classes, of γ·(1 − CCC + w·L_range) for
+    valence and arousal, with L_range = `losses.out_of_range` and w = `range_weight`. A subclass writes `set_loss`, or
+    more of what a step is.
     """
 
     config_class: ClassVar[type[TrainingConfig]] = ClassifierConfig
-    config: Any  # with `gamma`, where valence and arousal are used
+    config: Any  # with `gamma` and `range_weight`, where valence and arousal are used
 
     def __init__(self, problem: Problem, config: TrainingConfig, device: torch.device) -> None:
         super().__init__(problem, config, device)
@@ -63,9 +67,12 @@ class ClassifierMethod(Method):
             masks = [batch.masks[found.name] for found in sets]
             losses = [self._loss_of_set(outputs[self.head_of(found)], found, batch) for found in sets]
             loss = mean_over_sets(losses, masks)
-            total = total + (self.config.gamma * loss if sets[0].continuous else loss)
             name = "similarity" if sets[0].continuous else "cross_entropy"
             told[name] = told.get(name, 0) + loss.detach()
+            if sets[0].continuous:
+                beyond = [out_of_range(outputs[self.head_of(found)], batch.masks[found.name]) for found in sets]
+                loss = self.config.gamma * (loss + self.config.range_weight * mean_over_sets(beyond, masks))
+            total = total + loss
         return total, told
 
     def set_loss(self, logits: Tensor, label_set: LabelSetSpec, batch: Batch) -> Tensor:

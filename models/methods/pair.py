@@ -63,6 +63,16 @@ class PairMethod(Method):
             labelled.append(found[0][1])
         return torch.cat(losses, dim=1), torch.cat(labelled)
 
+    def first_labels(self) -> Tensor:
+        """Of all N training samples the label of the first set that has one; any id where none has."""
+        if self.training is None:
+            raise RuntimeError("prepare must be called before training")
+        names = [label_set.name for label_set in self.problem.label_sets]
+        found = self.training.labels[names[-1]]
+        for name in reversed(names[:-1]):
+            found = torch.where(self.training.masks[name], self.training.labels[name], found)
+        return found.to(self.device)
+
     @torch.inference_mode()
     def outputs(self, images: Tensor) -> list[Tensor]:
         """Both networks' logits B×K of uint8 images B×3×S×S, without dropout."""

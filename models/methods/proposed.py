@@ -23,7 +23,7 @@ from ..adversarial_weight import (
     WeightRule,
     differentiated,
 )
-from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, mean_over_sets, similarity
+from ..losses import cross_entropy, discriminator_hinge, generator_adversarial, mean_over_sets, out_of_range, similarity
 from ..networks import Decoder, Discriminator, Encoder
 from ..networks.encoder import LATENT, Encoding
 from ..set_rates import SetRates
@@ -61,6 +61,9 @@ class ProposedConfig(TrainingConfig):
     )
     discriminator_target: float = option(0.45, "L_D that controller steers to (paper, Sec. C)", above=0)
     gamma: float = option(1.0, "γ, weight of 1 − CCC against the cross entropies", low=0)
+    range_weight: float = option(
+        1.0, "weight, beside 1 − CCC, of the squared distance of values from [-1, 1]; 0 is the paper's loss", low=0
+    )
     start_epoch: int = option(1, "epochs of prediction losses alone before the adversarial part", low=0)
     discriminator_updates: int = option(2, "updates of D before each update of the generator", low=1)
     discriminator_rate: float = option(1.0, "D's learning rate as a multiple of learning_rate", above=0)
@@ -85,10 +88,11 @@ class Proposed(Method):
     """Encoder, decoder and discriminator in the game of eq. 9: D twice, then encoder and decoder once, per batch.
 
     L_D = mean(relu(1 − s_enc)) + mean(relu(1 + s_dec))
-    L_G = Σ_sets CE(ŷ_t, ỹ_t) + γ·L_sim + λ·(mean(s_enc) − mean(s_dec))
+    L_G = Σ_sets CE(ŷ_t, ỹ_t) + γ·(L_sim + w·L_range) + λ·(mean(s_enc) − mean(s_dec))
 
-    with s_enc = D(x, y0, ŷ) and s_dec = D(x̃, ỹ0, ỹ), each B×(T+3) and each score times its weight. One forward of
-    encoder and decoder serves all three updates; real and generated samples pass D as one batch.
+    with s_enc = D(x, y0, ŷ) and s_dec = D(x̃, ỹ0, ỹ), each B×(T+3) and each score times its weight. L_range
+    (`losses.out_of_range`, w = `range_weight`) is ours: it is 0 for values within [-1, 1]. One forward of encoder and
+    decoder serves all three updates; real and generated samples pass D as one batch.
 
     Where a sample lacks a label, zeros stand for it on both sides (in ỹ, which the decoder and D see, and in ŷ as D
     sees it), so that nothing but the labels that are there tells the sides apart; its marginal score is left out of
@@ -244,17 +248,23 @@ class Proposed(Method):
         return drawn
 
     def _prediction_loss(self, encoding: Encoding, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC; and both as means to show."""
+        """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC and of what is out of range; and
+        cross entropy and 1 − CCC as means to show.
+        """
         losses: dict[bool, list[Tensor]] = {False: [], True: []}
         masks: dict[bool, list[Tensor]] = {False: [], True: []}
+        beyond = torch.zeros((), device=self.device)
         for output, label_set in zip(encoding.outputs, self.sets, strict=True):
             loss = similarity if label_set.continuous else cross_entropy
             mask = batch.masks[label_set.name]
-            found = loss(self.peers.gather(output), batch.labels[label_set.name], mask)
+            whole = self.peers.gather(output)
+            found = loss(whole, batch.labels[label_set.name], mask)
+            if label_set.continuous:
+                beyond = beyond + out_of_range(whole, mask)
             losses[label_set.continuous].append(found * mask.any())  # 1 − CCC of no label is 1
             masks[label_set.continuous].append(mask)
         total = sum(losses[False], torch.zeros((), device=self.device))
-        total = total + self.config.gamma * sum(losses[True], torch.zeros((), device=self.device))
+        total = total + self.config.gamma * sum(losses[True], self.config.range_weight * beyond)
         shown = {"cross_entropy": False, "similarity": True}
         return total, {
             name: mean_over_sets(losses[kind], masks[kind]).detach() for name, kind in shown.items() if losses[kind]
@@ -303,20 +313,25 @@ class Proposed(Method):
         return self.peers.gather(squares[None]).sum(dim=0).sqrt()
 
     @torch.inference_mode()
-    def _training_losses(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """Of the named sets the cross entropies of all training samples that they label, by their own heads."""
+    def _training_losses(self, names: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of the named sets the cross entropies of all training samples that they label, by their own heads, and the
+        labels."""
         if self.training is None:
             raise RuntimeError("prepare must be called before training")
         self.encoder.eval()
-        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
         for batch in self.training.in_order(images_at_once(self.problem.image_size)):
             outputs = self.encoder(unit_images(batch.images)).outputs
             for output, label_set in zip(outputs, self.sets, strict=True):
                 name = label_set.name
                 if name in found:
-                    losses = functional.cross_entropy(output.float(), batch.labels[name], reduction="none")
-                    found[name].append(losses[batch.masks[name]])
-        return {name: torch.cat(losses) for name, losses in found.items()}
+                    labels, mask = batch.labels[name], batch.masks[name]
+                    losses = functional.cross_entropy(output.float(), labels, reduction="none")
+                    found[name].append((losses[mask], labels[mask]))
+        return {
+            name: (torch.cat([each for each, _ in pairs]), torch.cat([each for _, each in pairs]))
+            for name, pairs in found.items()
+        }
 
     def _label_inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """ỹ as the decoder and D see it, B×K or B×2 a set; zeros where a label is missing."""
