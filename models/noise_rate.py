@@ -18,6 +18,9 @@ LEAST_COMMON = 50
 LEAST_OF_A_LABEL = 20
 """Samples with a label that are needed before two Gaussians are fitted to their losses."""
 
+LEARNED = 0.95
+"""The mean loss, as a share of the labels' entropy, below which it tells a rate: our choice."""
+
 EQUAL_RATES = 1e-3
 """Weight of the assumption of equal rates against a pair that labels all samples: decides only what data leave open."""
 
@@ -81,7 +84,7 @@ def _met(labels: Sequence[Tensor], masks: Sequence[Tensor], first: int, second: 
     return int(both.sum()), int((both & (labels[first] == labels[second])).sum())
 
 
-def rate_from_losses(losses: Tensor, labels: Tensor) -> float:
+def rate_from_losses(losses: Tensor, labels: Tensor) -> float | None:
     """The share of wrong labels, as the weight of the higher of two Gaussians fitted to per-sample losses.
 
     Made for losses of an early epoch, when a network has not yet learned wrong labels by heart (Arazo et al., ICML
@@ -91,10 +94,17 @@ def rate_from_losses(losses: Tensor, labels: Tensor) -> float:
     together. Losses are scaled to [0, 1] first; equal ones have a share of 0.
 
     Args:
-        losses: N, at least one.
+        losses: cross entropies N.
         labels: class ids N, with which the losses are.
+
+    Returns:
+        None while the network has learned nothing that could tell: while the mean loss is not below `LEARNED` times
+        the labels' entropy, which is the loss of an answer that knows how frequent each label is and no more.
     """
     ids, counts = labels.unique(return_counts=True)
+    shares = counts.double() / counts.sum()
+    if not losses.double().mean() < -LEARNED * (shares * shares.log()).sum():
+        return None
     frequent = [losses[labels == each] for each in ids[counts >= LEAST_OF_A_LABEL]] or [losses]
     return sum(len(found) * _higher_share(found) for found in frequent) / sum(map(len, frequent))
 

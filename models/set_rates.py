@@ -26,8 +26,8 @@ class SetRates:
     """Each categorical label set's share of wrong labels, and the mean of these.
 
     Sets of one task are told by their agreement, before training, where any two of them label common samples. Any
-    other set is told by the losses of its own labels, once, before the epoch in which they are first needed, and not
-    before `ESTIMATION_EPOCH`. A set without any label has no rate.
+    other set is told by the losses of its own labels, once, before the epoch in which they are first needed or a later
+    one, when something has been learned, and not before `ESTIMATION_EPOCH`. A set without any label has no rate.
 
     Args:
         sets: the label sets; those of valence and arousal are left out.
@@ -66,4 +66,5 @@ class SetRates:
         """
         unknown = [name for name in self.labelled if name not in self.rates]
         if unknown and epoch >= self.estimated:
-            self.rates |= {name: rate_from_losses(*found) for name, found in losses(unknown).items()}
+            told = {name: rate_from_losses(*found) for name, found in losses(unknown).items()}
+            self.rates |= {name: rate for name, rate in told.items() if rate is not None}

@@ -10,6 +10,7 @@ import oracles
 import pytest
 import torch
 from method_builders import CLASSES, CPU, ROWS, SAMPLES, SIZE, WIDTH, TinyTraining, build, make_batch, settle
+from noisyfer.models import noise_rate
 from noisyfer.models.methods import Batch, LabelSetSpec, Problem
 from noisyfer.models.methods.co_teaching import CoTeaching, CoTeachingConfig, select
 from noisyfer.models.noise_rate import rate_from_losses, rates_from_agreement
@@ -169,7 +170,7 @@ def test_the_rate_of_several_sets_is_the_mean_of_what_agreement_tells() -> None:
     assert given.forget_rate == pytest.approx(0.11)
 
 
-def test_one_set_has_its_rate_from_the_losses_after_two_epochs() -> None:
+def test_one_set_has_its_rate_from_the_losses_after_two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     sets = CLASSES[:1]
     training = TinyTraining(sets)
     training.masks[sets[0].name] = torch.arange(SAMPLES) % 4 > 0
@@ -181,12 +182,16 @@ def test_one_set_has_its_rate_from_the_losses_after_two_epochs() -> None:
         method.start_epoch(epoch)
         assert method.forget_rate == 0
         assert method.noise_rate is None
+    method.start_epoch(2)  # labels at random have told it nothing yet
+    assert method.noise_rate is None
+    monkeypatch.setattr(noise_rate, "LEARNED", 50.0)
     method.start_epoch(2)
     everything = next(training.in_order(SAMPLES))
     both = [literal_losses(oracles.leaves(network.state_dict()), everything) for network in method.pair]
     losses = torch.stack([(one + other).detach() / 2 for one, other in zip(*(x.values() for x in both), strict=True)])
     assert len(losses) == SAMPLES * 3 // 4
     expected = rate_from_losses(losses, training.labels[sets[0].name][training.masks[sets[0].name]])
+    assert expected is not None
     assert 0.05 < expected < 0.95
     assert method.noise_rate == pytest.approx(expected, abs=1e-3)
     assert method.forget_rate == pytest.approx(0.2 * expected, abs=1e-3)
@@ -201,12 +206,16 @@ def test_one_set_has_its_rate_from_the_losses_after_two_epochs() -> None:
         assert going.forget_rate == pytest.approx(0.5 * expected, abs=1e-3)
 
 
-def test_sets_that_share_no_sample_have_their_rate_from_the_losses() -> None:
+def test_sets_that_share_no_sample_have_their_rate_from_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     training = TinyTraining(CLASSES[:2])
     for place, name in enumerate(training.masks):
         training.masks[name] = torch.arange(SAMPLES) % 2 == place
     method = prepared(training, CLASSES[:2])
     assert method.noise_rate is None
+    first, second = (training.labels[found.name] for found in CLASSES[:2])
+    expected = torch.where(torch.arange(SAMPLES) % 2 == 0, first, second)
+    assert torch.equal(method.first_labels(), expected)
+    monkeypatch.setattr(noise_rate, "LEARNED", 50.0)
     method.start_epoch(2)
     assert method.noise_rate is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
@@ -127,31 +128,48 @@ def test_the_weight_of_the_high_losses(rate: float) -> None:
     source = torch.Generator().manual_seed(2)
     wrong = torch.rand(5000, generator=source) < rate
     noise = torch.randn(5000, generator=source)
-    losses = torch.where(wrong, 3 + 0.5 * noise, 0.5 + 0.2 * noise)
+    losses = torch.where(wrong, 2.4 + 0.5 * noise, 0.5 + 0.2 * noise)
     labels = torch.arange(5000) % 7
     assert rate_from_losses(losses, labels) == pytest.approx(rate, abs=0.02)
-    assert rate_from_losses(100 * losses.float(), labels) == pytest.approx(rate, abs=0.02)
+    assert rate_from_losses(losses.float() / 100, labels) == pytest.approx(rate, abs=0.02)
 
 
 def test_how_easy_and_how_frequent_a_class_is_says_nothing_of_its_noise() -> None:
     """Losses of an early network: a frequent class's wrong labels cost less than a rare one's right ones."""
     source = torch.Generator().manual_seed(3)
-    labels = torch.multinomial(torch.tensor([0.6, 0.3, 0.1]), 5000, replacement=True, generator=source)
+    shares = torch.tensor([0.6, 0.3, 0.1])
+    labels = torch.multinomial(shares, 5000, replacement=True, generator=source)
     wrong = torch.rand(5000, generator=source) < torch.tensor([0.2, 0.4, 0.5])[labels]
-    losses = torch.tensor([0.5, 2.5, 5.0])[labels] + wrong + 0.15 * torch.randn(5000, generator=source)
-    assert rate_from_losses(losses, labels) == pytest.approx(wrong.double().mean().item(), abs=0.03)
-    assert abs(rate_from_losses(losses, torch.zeros_like(labels)) - wrong.double().mean().item()) > 0.1
+    losses = torch.tensor([0.1, 1.0, 2.0])[labels] + 0.4 * wrong + 0.06 * torch.randn(5000, generator=source)
+    truth = wrong.double().mean().item()
+    assert rate_from_losses(losses, labels) == pytest.approx(truth, abs=0.03)
+    together = rate_from_losses(losses, torch.arange(5000) % 3)  # labels that have nothing to do with the losses
+    assert together is not None
+    assert abs(together - truth) > 0.1
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.94, True), (0.96, False), (1.3, False)])
+def test_losses_tell_nothing_until_they_are_below_the_labels_entropy(share: float, told: bool) -> None:
+    labels = torch.tensor([0] * 60 + [1] * 40)
+    entropy = -(0.6 * math.log(0.6) + 0.4 * math.log(0.4))
+    losses = share * entropy * torch.linspace(0.5, 1.5, 100)
+    assert (rate_from_losses(losses, labels) is not None) is told
+
+
+def test_no_losses_tell_nothing() -> None:
+    assert rate_from_losses(torch.zeros(0), torch.zeros(0, dtype=torch.long)) is None
+    assert rate_from_losses(torch.rand(30), torch.zeros(30, dtype=torch.long)) is None  # one label alone
 
 
 def test_labels_too_rare_for_two_gaussians_are_left_out_or_taken_together() -> None:
     source = torch.Generator().manual_seed(4)
     wrong = torch.arange(200) < 60
-    losses = torch.where(wrong, 3.0, 0.5) + 0.1 * torch.randn(200, generator=source)
+    losses = torch.where(wrong, 1.0, 0.2) + 0.05 * torch.randn(200, generator=source)
     labels = (torch.arange(200) % 3 == 0).long()
     few = torch.cat([labels, torch.full((19,), 2)])
-    assert rate_from_losses(torch.cat([losses, torch.full((19,), 9.0)]), few) == rate_from_losses(losses, labels)
+    assert rate_from_losses(torch.cat([losses, torch.full((19,), 3.0)]), few) == rate_from_losses(losses, labels)
     assert rate_from_losses(losses, torch.arange(200) // 19) == pytest.approx(0.3, abs=0.01)
 
 
 def test_equal_losses_have_no_high_component() -> None:
-    assert rate_from_losses(torch.full((50,), 2.3), torch.zeros(50, dtype=torch.long)) == 0.0
+    assert rate_from_losses(torch.full((50,), 0.3), torch.arange(50) % 2) == 0.0

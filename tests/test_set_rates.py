@@ -12,6 +12,7 @@ from method_builders import AFFECT, CLASSES, EXPRESSION, TinyTraining, build, wi
 from noisyfer.benchmark.bench import check_request
 from noisyfer.benchmark.settings import _with_rule, resolve
 from noisyfer.core.errors import UserError
+from noisyfer.models import noise_rate
 from noisyfer.models.adversarial_weight import AUTO_RULE, RULES, Balance
 from noisyfer.models.methods import LabelSetSpec
 from noisyfer.models.methods.proposed import Proposed, ProposedConfig
@@ -106,7 +107,7 @@ def test_of_valence_and_arousal_nothing_tells_a_rate() -> None:
     assert (asked.times, rates.mean) == ([], ASSUMED_RATE)
 
 
-def test_proposed_tells_a_rate_by_its_own_heads_losses_without_dropout() -> None:
+def test_proposed_tells_a_rate_by_its_own_heads_losses_without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the samples that the set labels, at the epoch from which λ is used."""
     sets = (EXPRESSION, AFFECT)
     method = build("proposed", sets, lambda_rule="balance", start_epoch=3)
@@ -119,8 +120,11 @@ def test_proposed_tells_a_rate_by_its_own_heads_losses_without_dropout() -> None
     method.prepare(data)
     method.start_epoch(2)
     assert method.rule.rates.mean == ASSUMED_RATE
+    method.start_epoch(3)  # labels at random have told it nothing yet
+    assert method.rule.rates.rates == {}
+    monkeypatch.setattr(noise_rate, "LEARNED", 50.0)
     random = torch.get_rng_state()
-    method.start_epoch(3)
+    method.start_epoch(4)
     assert torch.equal(random, torch.get_rng_state())
     without_dropout(method.encoder)
     outputs = method.encoder(data.batch.images / 127.5 - 1).outputs[0].detach()
@@ -128,6 +132,7 @@ def test_proposed_tells_a_rate_by_its_own_heads_losses_without_dropout() -> None
     chances = torch.softmax(outputs.double(), dim=1)
     losses = [-chances[row, labels[row]].log() for row in range(len(data)) if row % 3 > 0]
     wanted = rate_from_losses(torch.stack(losses), data.labels[EXPRESSION.name][data.masks[EXPRESSION.name]])
+    assert wanted is not None
     assert 0.02 < wanted < 0.98
     assert method.rule.rates.rates == {EXPRESSION.name: pytest.approx(wanted, abs=1e-3)}
 

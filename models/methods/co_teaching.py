@@ -40,11 +40,12 @@ class CoTeaching(PairMethod):
     initial weights and dropout. The mean of both networks' probabilities predicts, and each is scored as well.
 
     Choices: the paper has one label a sample and a known τ. Where it is not given it is the mean of the sets' rates as
-    their agreement tells them. With one set, or sets that share no sample, it is estimated after two epochs from all
-    labelled samples' losses (the mean of both networks', without dropout) and first labels; until then every sample is
-    kept. In the authors' code the share left out grows from τ^c/(T_k − 1) in the first epoch of training (its schedule
-    starts at 0 in an epoch that only evaluates) to τ^c in epoch T_k − 1 and is τ thereafter; with c = 1 it has all of
-    τ two epochs before ours. It rounds R·n down.
+    their agreement tells them. With one set, or sets that share no sample, it is estimated from all labelled samples'
+    losses, after two epochs or later, when something has been learned (`rate_from_losses`, with the mean of both
+    networks' losses, without dropout, and first labels); until then every sample is kept. In the authors' code the
+    share left out grows from τ^c/(T_k − 1) in the first epoch of training (its schedule starts at 0 in an epoch that
+    only evaluates) to τ^c in epoch T_k − 1 and is τ thereafter; with c = 1 it has all of τ two epochs before ours. It
+    rounds R·n down.
     """
 
     paper = "Han, Yao, Yu, Niu, Xu, Hu, Tsang & Sugiyama, NeurIPS 2018"
@@ -95,10 +96,10 @@ class CoTeaching(PairMethod):
         super().load_state_dict(state)
         self.noise_rate = state["noise_rate"]
 
-    def _rate(self) -> float:
-        """The noise rate by the losses of all labelled samples."""
+    def _rate(self) -> float | None:
+        """The noise rate by the losses of all labelled samples, if they tell it yet."""
         losses, labelled = self.training_losses()
-        return rate_from_losses(losses.mean(dim=0)[labelled], self.first_labels()[labelled]) if labelled.any() else 0.0
+        return rate_from_losses(losses.mean(dim=0)[labelled], self.first_labels()[labelled])
 
 
 def select(losses: Tensor, labelled: Tensor, forget_rate: float) -> Tensor:
