@@ -193,8 +193,15 @@ def merge_evidence(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """In which of these entries two runs differ; what only one of them has is unknown of the other."""
-    return [name for name in names if name in one and name in other and one[name] != other[name]]
+    """In which of these entries two runs differ; what only one of them has is unknown of the other, such as an option
+    that another version lacks."""
+
+    def differ(first: Any, second: Any) -> bool:
+        if isinstance(first, Mapping) and isinstance(second, Mapping):
+            return any(first[name] != second[name] for name in first.keys() & second.keys())
+        return bool(first != second)
+
+    return [name for name in names if name in one and name in other and differ(one[name], other[name])]
 
 
 def finished_runs(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

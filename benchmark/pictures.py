@@ -127,11 +127,10 @@ SERIES = {
 
 
 def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
-    """Curves of a table's systems over epochs: a row of panels for each manifest and number of label sets, a column
-    for the test score and each of `SERIES` that a method reports; the mean over seeds, and from the lowest to the
-    highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside its row, where no curve is under it.
+    """Curves of a table's systems over epochs: for each manifest and number of label sets panels with the test score
+    and each of `SERIES` that a method reports, in lines of `PANELS` that a page has room for; the mean over seeds, and
+    from the lowest to the highest seed as a band (paper, Fig. 3, S5 and S6). The legend is beside the first line.
     Where nothing is scored, agreement with the labels of the first `MOST_SETS` sets is in the place of scores.
-    One group alone has its panels in lines of `PANELS`, so that they can be read on a page's width.
 
     Args:
         path: the picture.
@@ -146,7 +145,7 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     if not columns:  # nothing is scored
         columns = dict(islice(agreement_titles(names).items(), MOST_SETS))
     columns |= {name: title for name, title in SERIES.items() if name in names}
-    width = len(columns) if len(groups) > 1 else PANELS.get(len(columns), 3)
+    width = PANELS.get(len(columns), 3)
     lines = math.ceil(len(columns) / width)
     figure = new_figure(5.5 * width + 2.5, 4.2 * len(groups) * lines)
     grid = figure.subplots(len(groups) * lines, width, squeeze=False).reshape(len(groups), -1)

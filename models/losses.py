@@ -72,8 +72,8 @@ def similarity(predicted: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
 def out_of_range(predicted: Tensor, mask: Tensor) -> Tensor:
     """Mean squared distance of predicted values from [-1, 1] over the labelled samples: 0 where all are within.
 
-    1 − CCC has hardly a slope where predictions are far from all labels: alone it let a network's values run to
-    hundreds in the first epoch, and they stayed there for several (docs/methods.md has the figures).
+    1 − CCC has hardly a slope where predictions are far from all labels: alone it let a network's values run away and
+    stay there (docs/methods.md has the figures).
 
     Args:
         predicted: B×2.

@@ -84,7 +84,7 @@ def _met(labels: Sequence[Tensor], masks: Sequence[Tensor], first: int, second: 
     return int(both.sum()), int((both & (labels[first] == labels[second])).sum())
 
 
-def rate_from_losses(losses: Tensor, labels: Tensor) -> float | None:
+def rate_from_losses(losses: Tensor, labels: Tensor, anyway: bool = False) -> float | None:
     """The share of wrong labels, as the weight of the higher of two Gaussians fitted to per-sample losses.
 
     Made for losses of an early epoch, when a network has not yet learned wrong labels by heart (Arazo et al., ICML
@@ -96,14 +96,16 @@ def rate_from_losses(losses: Tensor, labels: Tensor) -> float | None:
     Args:
         losses: cross entropies N.
         labels: class ids N, with which the losses are.
+        anyway: tell what the losses say whether or not something has been learned.
 
     Returns:
         None while the network has learned nothing that could tell: while the mean loss is not below `LEARNED` times
-        the labels' entropy, which is the loss of an answer that knows how frequent each label is and no more.
+        the labels' entropy, which is the loss of an answer that knows how frequent each label is and no more. Of very
+        noisy labels (more than 0.73 of ten classes wrong, 0.37 of two) even who knows the truth has no such loss.
     """
     ids, counts = labels.unique(return_counts=True)
     shares = counts.double() / counts.sum()
-    if not losses.double().mean() < -LEARNED * (shares * shares.log()).sum():
+    if not anyway and not losses.double().mean() < -LEARNED * (shares * shares.log()).sum():
         return None
     frequent = [losses[labels == each] for each in ids[counts >= LEAST_OF_A_LABEL]] or [losses]
     return sum(len(found) * _higher_share(found) for found in frequent) / sum(map(len, frequent))

@@ -18,6 +18,9 @@ ASSUMED_RATE = 0.3
 ESTIMATION_EPOCH = 2
 """The earliest epoch, counted from 0, before which losses tell a rate: a network knows nothing at first."""
 
+LATEST_EPOCH = 10
+"""The epoch, counted from 0, before which they tell it whatever has been learned: later it is wrong labels."""
+
 
 LossesOfSets = Callable[[Iterable[str]], Mapping[str, tuple[Tensor, Tensor]]]
 
@@ -27,7 +30,8 @@ class SetRates:
 
     Sets of one task are told by their agreement, before training, where any two of them label common samples. Any
     other set is told by the losses of its own labels, once, before the epoch in which they are first needed or a later
-    one, when something has been learned, and not before `ESTIMATION_EPOCH`. A set without any label has no rate.
+    one, when something has been learned: not before `ESTIMATION_EPOCH`, and anyway at `LATEST_EPOCH`. A set without
+    any label has no rate.
 
     Args:
         sets: the label sets; those of valence and arousal are left out.
@@ -66,5 +70,6 @@ class SetRates:
         """
         unknown = [name for name in self.labelled if name not in self.rates]
         if unknown and epoch >= self.estimated:
-            told = {name: rate_from_losses(*found) for name, found in losses(unknown).items()}
+            anyway = epoch >= LATEST_EPOCH
+            told = {name: rate_from_losses(*found, anyway) for name, found in losses(unknown).items()}
             self.rates |= {name: rate for name, rate in told.items() if rate is not None}

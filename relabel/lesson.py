@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..models.losses import cross_entropy, similarity
+from ..models.losses import cross_entropy, out_of_range, similarity
 from ..models.methods import Batch, Method, Problem, TrainingConfig
 from ..models.networks.teacher import TeacherNetwork
 
@@ -25,7 +25,8 @@ class LessonConfig(TrainingConfig):
 
 
 class Lesson(Method):
-    """A teacher's network on the sum over its tasks of the masked cross entropy, or of 1 − (CCC_v + CCC_a)/2.
+    """A teacher's network on the sum over its tasks of the masked cross entropy, or of 1 − (CCC_v + CCC_a)/2 and the
+    squared distance of values from [-1, 1].
 
     Adam; the learning rate falls to 0 along half a cosine, epoch by epoch.
     """
@@ -52,8 +53,11 @@ class Lesson(Method):
         outputs = self.network(batch.images)
         losses = {}
         for found in self.problem.label_sets:
+            output, mask = outputs[found.task], batch.masks[found.name]
             loss = similarity if found.continuous else cross_entropy
-            losses[found.task] = loss(outputs[found.task], batch.labels[found.name], batch.masks[found.name])
+            losses[found.task] = loss(output, batch.labels[found.name], mask)
+            if found.continuous:
+                losses[found.task] = losses[found.task] + out_of_range(output, mask)
         total = torch.stack(list(losses.values())).sum()
         self.optimizer.zero_grad()
         total.backward()

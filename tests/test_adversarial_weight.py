@@ -18,7 +18,7 @@ from noisyfer.models.adversarial_weight import Balance, Controller, Step, Uncert
 from noisyfer.models.methods import LabelSetSpec, proposed
 from noisyfer.models.methods.proposed import Proposed, ProposedConfig
 from noisyfer.models.networks.encoder import Encoder, Encoding, Trunk
-from noisyfer.models.set_rates import SetRates
+from noisyfer.models.set_rates import LATEST_EPOCH, SetRates
 from test_proposed_step import LiteralGame, compare_numbers, watch, without_some
 from test_step_guards import NoWaiting, flops
 from torch import Tensor, nn
@@ -229,13 +229,14 @@ def test_a_saved_rule_goes_on_bit_for_bit(rule: str, kind: str) -> None:
     """Also with a rate that losses told at an epoch that does not come again."""
     sets, settings = KINDS[kind], {"lambda_rule": rule, "start_epoch": 2, "balance_ratio": 0.01}
     method = build("proposed", sets, **settings)
-    method.start_epoch(2)
+    method.start_epoch(LATEST_EPOCH)
     method.update(make_batch(sets))
     assert isinstance(method, Proposed)
+    assert not isinstance(method.rule, Balance) or len(method.rule.rates.rates) == 1
     fresh = resumed(method, sets, settings)
     told = []
     for going in (method, fresh):
-        going.start_epoch(3)
+        going.start_epoch(LATEST_EPOCH + 1)
         torch.manual_seed(11)
         told.append([going.update(make_batch(sets, seed=number)) for number in (5, 6)])
     assert all(equal_states(flat(one), flat(other)) for one, other in zip(*told, strict=True))

@@ -137,6 +137,18 @@ def test_what_does_not_belong_together_is_not_merged() -> None:
         merge_evidence([one, document(run("SCE", 1, 0.4, 0.5, {}, settings={"epochs": 3}))])
 
 
+def test_an_option_that_one_version_lacks_keeps_no_seeds_apart() -> None:
+    options = run("SCE", 0, 0.4, 0.5, {})["options"]
+    early, late = (
+        document(run("SCE", seed, 0.4, 0.5, {}, options={**options, **more}))
+        for seed, more in ((0, {}), (1, {"new": 1}))
+    )
+    assert len(merge_evidence([early, late])["runs"]) == 2
+    other = document(run("SCE", 2, 0.4, 0.5, {}, options={**options, "new": 2}))
+    with pytest.raises(UserError, match="Seeds 1 and 2 of SCE differ in their options"):
+        merge_evidence([early, late, other])
+
+
 def test_spread_of_none_one_and_several() -> None:
     assert spread([], 2) == "–"
     assert spread([0.5], 2, 100) == "50.00"

@@ -24,6 +24,7 @@ from noisyfer.manifest import Labels, Manifest
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Method, classifier, proposed
 from noisyfer.models.networks.shared import BatchNorm2d, Dropout
 from noisyfer.models.peers import ALONE, Peers
+from noisyfer.models.set_rates import ASSUMED_RATE, LATEST_EPOCH
 from noisyfer.training.accelerate import arithmetic
 from noisyfer.training.augment import AUGMENTATIONS
 from noisyfer.training.data import SplitData
@@ -34,13 +35,19 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import ProcessException
 
 STEPS = 3
+FIRST = LATEST_EPOCH
+"""The epoch of the first step: by then losses tell a rate."""
 ROWS = 16
 KINDS = (torch.float64, torch.float32)
 CASES: dict[str, tuple[str, tuple[LabelSetSpec, ...], dict[str, Any]]] = {
     "vgg-all": ("vgg-all", (CLASSES[0], CLASSES[1], AFFECT), {}),
-    "proposed": ("proposed", (EXPRESSION, AFFECT), {"start_epoch": 1}),
+    "proposed": ("proposed", (EXPRESSION, AFFECT), {"start_epoch": FIRST + 1}),
     # λ hangs on slopes at all processes' rows, and on a noise rate that each works out
-    "balanced": ("proposed", (EXPRESSION, AFFECT), {"start_epoch": 1, "lambda_rule": "balance", "balance_ratio": 0.1}),
+    "balanced": (
+        "proposed",
+        (EXPRESSION, AFFECT),
+        {"start_epoch": FIRST + 1, "lambda_rule": "balance", "balance_ratio": 0.1},
+    ),
 }
 TINY = {"train_images": 96, "test_images": 40, "agreement_images": 40, "batch_size": 32, "epochs": 3}
 
@@ -57,7 +64,7 @@ def steps(method: Method, peers: Peers | None = None) -> list[dict[str, float]]:
     told = []
     torch.manual_seed(11)
     for step in range(STEPS):
-        method.start_epoch(step)
+        method.start_epoch(FIRST + step)
         batch = uneven(make_batch(method.problem.label_sets, ROWS, seed=step))
         if peers is not None:
             batch = Batch(
@@ -79,6 +86,9 @@ def built(name: str) -> Method:
     if kind == "proposed":
         with torch.no_grad():
             method.networks["discriminator"].image.blocks[1].gain.fill_(0.4)  # type: ignore[union-attr,index]
+    head = method.networks["classifier"].head if kind == "vgg-all" else method.networks["encoder"].labels
+    with torch.no_grad():
+        head.weight[-2:].mul_(40)  # type: ignore[union-attr,operator,index]  # values beyond [-1, 1]
     return method
 
 
@@ -149,6 +159,8 @@ def test_two_processes_with_half_a_batch_are_one_with_the_whole(name: str, kind:
     (first_told, first), (second_told, second) = (learned[name, kind][rank] for rank in range(2))
     assert first_told == second_told
     assert all(abs(1 - row["similarity"]) > 1e-4 for row in told)  # or nothing would be seen of the CCC
+    assert all(row["out_of_range"] > 1e-3 for row in told)
+    assert name != "balanced" or ASSUMED_RATE != told[-1]["noise_rate"] > 0
     for step, (one, two) in enumerate(zip(told, first_told, strict=True)):
         # in float32 what rounding did to the first steps of Adam is seen in the losses of the later ones
         close = 1e-9 if kind is torch.float64 else 1e-5 if step == 0 else 2e-3

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import oracles
 import pyarrow as pa
 import pytest
 import timm
@@ -19,6 +20,7 @@ from noisyfer.core.files import sha256_file
 from noisyfer.manifest import Dataset, Header, LabelSet, Manifest, Task, write_manifest
 from noisyfer.models.methods import METHODS, Batch, LabelSetSpec, Problem
 from noisyfer.models.networks import Architecture, build_teacher
+from noisyfer.models.networks.teacher import TeacherNetwork
 from noisyfer.relabel.lesson import Lesson, LessonConfig
 from noisyfer.relabel.pretrain import load_material, pretrain
 from noisyfer.relabel.pretrain_plan import PRESETS, PretrainPlan, PretrainSettings, check_request, plan_pretraining
@@ -337,6 +339,23 @@ def test_missing_labels_do_not_teach() -> None:
         lesson = Lesson(network, Problem(32, specs, 6), LessonConfig(), torch.device("cpu"))
         losses.append(lesson.update(Batch(images, labels, masks, torch.arange(6))))
     assert losses[0] == losses[1]
+
+
+def test_a_teachers_values_that_leave_the_range_cost_their_squared_distance() -> None:
+    spec = LabelSetSpec("va_human", "va", 2, continuous=True)
+    body = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    network = TeacherNetwork(body, {"va": 2}, (0.5,) * 3, (0.5,) * 3)
+    lesson = Lesson(network, Problem(32, (spec,), 6), LessonConfig(), torch.device("cpu"))
+    with torch.no_grad():
+        body[1].weight.mul_(10)
+    images = torch.randint(256, (6, 3, 32, 32), dtype=torch.uint8)
+    labels, mask = torch.linspace(-1, 1, 12).reshape(6, 2), torch.arange(6) > 1
+    batch = Batch(images, {"va_human": labels}, {"va_human": mask}, torch.arange(6))
+    values = network(images)["va"].detach().double()
+    beyond = oracles.out_of_range(values, mask.tolist())
+    assert beyond > 0.1
+    expected = oracles.similarity(values, labels.double(), mask.tolist()) + beyond
+    assert lesson.update(batch)["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_teachers_lesson_is_no_method_of_the_benchmark() -> None:

@@ -59,6 +59,7 @@ class LiteralGame:
         self.discriminator_adam = oracles.Adam(rate * self.config.discriminator_rate)
         weights = self.config
         self.clipped: list[Tensor] = []
+        self.beyond = torch.zeros(())
         self.score_weights = torch.tensor(
             [weights.weight_image, weights.weight_latent]
             + [weights.weight_labels for _ in sets]
@@ -79,7 +80,8 @@ class LiteralGame:
         for output, label_set in zip(outputs, self.sets, strict=True):
             labels, mask = batch.labels[label_set.name], batch.masks[label_set.name].tolist()
             if label_set.continuous:
-                beyond = self.config.range_weight * oracles.out_of_range(output, mask)
+                self.beyond = oracles.out_of_range(output, mask)
+                beyond = self.config.range_weight * self.beyond
                 total = total + self.config.gamma * (oracles.similarity(output, labels.double(), mask) + beyond)
             else:
                 total = total + oracles.cross_entropy(output, labels.tolist(), mask)
@@ -202,6 +204,7 @@ def test_proposed_plays_the_literal_game(
         torch.set_default_dtype(torch.float32)
     check_noises(noises)
     clipped = torch.cat(game.clipped)
+    assert far == 1 or game.beyond > 0.01
     assert clipped.any()  # or the hinge was never a hinge
     assert not clipped.all()
 

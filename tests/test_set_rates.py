@@ -17,7 +17,7 @@ from noisyfer.models.adversarial_weight import AUTO_RULE, RULES, Balance
 from noisyfer.models.methods import LabelSetSpec
 from noisyfer.models.methods.proposed import Proposed, ProposedConfig
 from noisyfer.models.noise_rate import rate_from_losses
-from noisyfer.models.set_rates import ASSUMED_RATE, SetRates
+from noisyfer.models.set_rates import ASSUMED_RATE, LATEST_EPOCH, SetRates
 from test_noise_rate import everywhere, noisy_sets
 from torch import Tensor
 
@@ -64,6 +64,31 @@ def test_a_set_alone_is_told_by_its_losses_when_they_are_needed_but_not_at_once(
         asked.at(rates, epoch)
         assert rates.mean == (ASSUMED_RATE if epoch < estimated else pytest.approx(0.4, abs=0.01))
     assert asked.times == [(estimated, [CLASSES[0].name])]
+
+
+def test_a_set_that_was_not_told_is_asked_again_until_it_is_told_anyway() -> None:
+    """One label's losses are below the labels' entropy, the other set's never."""
+    sets = (CLASSES[0], EXPRESSION)
+    labels = [*noisy_sets([0.3], 10), *noisy_sets([0.3], 7)]
+    rates = SetRates(sets, 0)
+    rates.compare(training(sets, labels, everywhere(labels)))
+    asked: list[tuple[int, set[str]]] = []
+
+    def losses(names: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+        asked.append((epoch, set(names)))
+        heights = {CLASSES[0].name: 0.1, EXPRESSION.name: 3.0}
+        return {name: (heights[name] + (torch.arange(100) < 30), torch.arange(100) % 2) for name in asked[-1][1]}
+
+    for epoch in range(LATEST_EPOCH + 2):
+        rates.start_epoch(epoch, losses)
+        if 2 <= epoch < LATEST_EPOCH:
+            assert rates.rates == {CLASSES[0].name: pytest.approx(0.3)}
+            assert rates.mean == pytest.approx(0.3)
+    assert asked == [
+        (2, {CLASSES[0].name, EXPRESSION.name}),
+        *((epoch, {EXPRESSION.name}) for epoch in range(3, LATEST_EPOCH + 1)),
+    ]
+    assert rates.rates[EXPRESSION.name] == pytest.approx(0.3)
 
 
 def test_each_set_is_told_by_what_there_is_of_it() -> None:
@@ -122,18 +147,20 @@ def test_proposed_tells_a_rate_by_its_own_heads_losses_without_dropout(monkeypat
     assert method.rule.rates.mean == ASSUMED_RATE
     method.start_epoch(3)  # labels at random have told it nothing yet
     assert method.rule.rates.rates == {}
-    monkeypatch.setattr(noise_rate, "LEARNED", 50.0)
+    monkeypatch.setattr(noise_rate, "LEAST_OF_A_LABEL", 4)
     random = torch.get_rng_state()
-    method.start_epoch(4)
+    method.start_epoch(LATEST_EPOCH)
     assert torch.equal(random, torch.get_rng_state())
     without_dropout(method.encoder)
     outputs = method.encoder(data.batch.images / 127.5 - 1).outputs[0].detach()
     labels = data.labels[EXPRESSION.name].tolist()
     chances = torch.softmax(outputs.double(), dim=1)
     losses = [-chances[row, labels[row]].log() for row in range(len(data)) if row % 3 > 0]
-    wanted = rate_from_losses(torch.stack(losses), data.labels[EXPRESSION.name][data.masks[EXPRESSION.name]])
+    own = data.labels[EXPRESSION.name][data.masks[EXPRESSION.name]]
+    wanted = rate_from_losses(torch.stack(losses), own, anyway=True)
     assert wanted is not None
     assert 0.02 < wanted < 0.98
+    assert rate_from_losses(torch.stack(losses), own.flip(0), anyway=True) != pytest.approx(wanted, abs=1e-2)
     assert method.rule.rates.rates == {EXPRESSION.name: pytest.approx(wanted, abs=1e-3)}
 
 

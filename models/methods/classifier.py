@@ -55,7 +55,8 @@ class ClassifierMethod(Method):
         return {"loss": loss.detach(), **told}
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and each task's detached, as `cross_entropy` or `similarity` of all tasks of a kind.
+        """The loss of a batch, and each task's detached, as `cross_entropy` or `similarity` of all tasks of a kind,
+        the latter with `out_of_range`.
 
         Args:
             outputs: by head, logits B×K or values B×2.
@@ -70,8 +71,10 @@ class ClassifierMethod(Method):
             name = "similarity" if sets[0].continuous else "cross_entropy"
             told[name] = told.get(name, 0) + loss.detach()
             if sets[0].continuous:
-                beyond = [out_of_range(outputs[self.head_of(found)], batch.masks[found.name]) for found in sets]
-                loss = self.config.gamma * (loss + self.config.range_weight * mean_over_sets(beyond, masks))
+                each = [out_of_range(outputs[self.head_of(found)], batch.masks[found.name]) for found in sets]
+                beyond = mean_over_sets(each, masks)
+                told["out_of_range"] = told.get("out_of_range", 0) + beyond.detach()
+                loss = self.config.gamma * (loss + self.config.range_weight * beyond)
             total = total + loss
         return total, told
 

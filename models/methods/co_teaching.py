@@ -11,7 +11,7 @@ from torch import Tensor
 from ...core.config import option
 from ..losses import masked_mean
 from ..noise_rate import agreement_tells, rate_from_losses, rates_from_agreement
-from ..set_rates import ESTIMATION_EPOCH
+from ..set_rates import ESTIMATION_EPOCH, LATEST_EPOCH
 from .base import METHODS, Batch, Problem, TrainingConfig, TrainingSet, Uses, unit_images
 from .pair import PairMethod
 
@@ -41,11 +41,11 @@ class CoTeaching(PairMethod):
 
     Choices: the paper has one label a sample and a known τ. Where it is not given it is the mean of the sets' rates as
     their agreement tells them. With one set, or sets that share no sample, it is estimated from all labelled samples'
-    losses, after two epochs or later, when something has been learned (`rate_from_losses`, with the mean of both
-    networks' losses, without dropout, and first labels); until then every sample is kept. In the authors' code the
-    share left out grows from τ^c/(T_k − 1) in the first epoch of training (its schedule starts at 0 in an epoch that
-    only evaluates) to τ^c in epoch T_k − 1 and is τ thereafter; with c = 1 it has all of τ two epochs before ours. It
-    rounds R·n down.
+    losses, after two to ten epochs, when something has been learned (`rate_from_losses`, with the mean of both
+    networks' losses, without dropout, and first labels); until then every sample is kept, and then the ramp is where
+    it would have been. In the authors' code the share left out grows from τ^c/(T_k − 1) in the first epoch of training
+    (its schedule starts at 0 in an epoch that only evaluates) to τ^c in epoch T_k − 1 and is τ thereafter; with c = 1
+    it has all of τ two epochs before ours. It rounds R·n down.
     """
 
     paper = "Han, Yao, Yu, Niu, Xu, Hu, Tsang & Sugiyama, NeurIPS 2018"
@@ -70,7 +70,7 @@ class CoTeaching(PairMethod):
     def start_epoch(self, epoch: int) -> None:
         """Ramp the share left out, and estimate the noise rate from losses where nothing else told it."""
         if self.noise_rate is None and epoch >= ESTIMATION_EPOCH:
-            self.noise_rate = self._rate()
+            self.noise_rate = self._rate(anyway=epoch >= LATEST_EPOCH)
         ramp = min(epoch**self.config.ramp_exponent / self.config.ramp_epochs, 1.0)
         self.forget_rate = (self.noise_rate or 0.0) * ramp
 
@@ -96,10 +96,10 @@ class CoTeaching(PairMethod):
         super().load_state_dict(state)
         self.noise_rate = state["noise_rate"]
 
-    def _rate(self) -> float | None:
+    def _rate(self, anyway: bool) -> float | None:
         """The noise rate by the losses of all labelled samples, if they tell it yet."""
         losses, labelled = self.training_losses()
-        return rate_from_losses(losses.mean(dim=0)[labelled], self.first_labels()[labelled])
+        return rate_from_losses(losses.mean(dim=0)[labelled], self.first_labels()[labelled], anyway)
 
 
 def select(losses: Tensor, labelled: Tensor, forget_rate: float) -> Tensor:

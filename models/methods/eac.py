@@ -64,8 +64,9 @@ class EAC(ClassifierMethod):
 
     with x an image with a random rectangle erased, M its class activation maps B×K×H×W and the mean over all their
     entries (the paper's total loss with λ = 5; the labels' loss sees x alone and not its mirror image, the paper's
-    "imbalanced framework"). L_cls is the sum over tasks of the mean over sets of the cross entropy, or of γ·(1 − CCC)
-    for valence and arousal, which a mirror leaves as they are, too. Predictions are those of the image alone.
+    "imbalanced framework"). L_cls is the sum over tasks of the mean over sets of the cross entropy, or of
+    `ClassifierMethod`'s loss for valence and arousal, which a mirror leaves as they are, too. Predictions are those of
+    the image alone.
 
     Choices: rectangles are torchvision's `RandomErasing` as the authors' code has it (half of the images, 2 to 25 % of
     the area, aspect ratios 0.3 to 3.3), drawn for a batch at once and filled with mid-grey. On `vgg`, whose hidden

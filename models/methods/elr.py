@@ -59,7 +59,7 @@ class ELR(ClassifierMethod):
         }
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross entropy (and 1 − CCC) plus λ times the regularizer, after the targets have moved.
+        """Cross entropy (and loss of valence and arousal) plus λ times the regularizer, after the targets have moved.
 
         Args:
             outputs: by task, logits B×K or values B×2.

@@ -51,7 +51,7 @@ class Forward(RobustMethod):
     T̂_ij = P(ỹ = j | x̄_i)                     the estimate
 
     T is K×K, row the true class, column the label, one for each label set. Losses are averaged over a set's labelled
-    samples, then over a task's sets. Valence and arousal keep γ·(1 − CCC).
+    samples, then over a task's sets. Valence and arousal keep their loss (`ClassifierMethod`).
 
     `transition=known` takes T from the manifest and corrects from the first step on. `estimated` first trains for
     `pretrain_epochs` on the plain cross entropy, then looks over all training images once, and goes on with the same

@@ -29,7 +29,8 @@ class GCE(RobustMethod):
 
     L_q = (1 − p_ỹ^q)/q                        the paper's L_q; its gradient is the cross entropy's times p_ỹ^q
 
-    Averaged over a set's labelled samples, then over a task's sets. Valence and arousal keep γ·(1 − CCC).
+    Averaged over a set's labelled samples, then over a task's sets. Valence and arousal keep their loss
+    (`ClassifierMethod`).
 
     Choices: this is the paper's L_q without truncation; the truncated form leaves out samples by alternating
     minimisation.

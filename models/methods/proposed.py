@@ -249,26 +249,26 @@ class Proposed(Method):
 
     def _prediction_loss(self, encoding: Encoding, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """f of eq. 10: the sum of the cross entropies plus γ times the sum of 1 − CCC and of what is out of range; and
-        cross entropy and 1 − CCC as means to show.
+        each as a mean to show.
         """
-        losses: dict[bool, list[Tensor]] = {False: [], True: []}
-        masks: dict[bool, list[Tensor]] = {False: [], True: []}
-        beyond = torch.zeros((), device=self.device)
+        losses: dict[str, list[Tensor]] = {}
+        masks: dict[str, list[Tensor]] = {}
         for output, label_set in zip(encoding.outputs, self.sets, strict=True):
-            loss = similarity if label_set.continuous else cross_entropy
-            mask = batch.masks[label_set.name]
-            whole = self.peers.gather(output)
-            found = loss(whole, batch.labels[label_set.name], mask)
+            whole, labels, mask = self.peers.gather(output), batch.labels[label_set.name], batch.masks[label_set.name]
             if label_set.continuous:
-                beyond = beyond + out_of_range(whole, mask)
-            losses[label_set.continuous].append(found * mask.any())  # 1 − CCC of no label is 1
-            masks[label_set.continuous].append(mask)
-        total = sum(losses[False], torch.zeros((), device=self.device))
-        total = total + self.config.gamma * sum(losses[True], self.config.range_weight * beyond)
-        shown = {"cross_entropy": False, "similarity": True}
-        return total, {
-            name: mean_over_sets(losses[kind], masks[kind]).detach() for name, kind in shown.items() if losses[kind]
-        }
+                apart = similarity(whole, labels, mask) * mask.any()  # 1 − CCC of no label is 1
+                found = {"similarity": apart, "out_of_range": out_of_range(whole, mask)}
+            else:
+                found = {"cross_entropy": cross_entropy(whole, labels, mask)}
+            for name, loss in found.items():
+                losses.setdefault(name, []).append(loss)
+                masks.setdefault(name, []).append(mask)
+        gamma = self.config.gamma
+        weights = {"cross_entropy": 1.0, "similarity": gamma, "out_of_range": gamma * self.config.range_weight}
+        total = torch.zeros((), device=self.device)
+        for name, each in losses.items():
+            total = total + weights[name] * torch.stack(each).sum()
+        return total, {name: mean_over_sets(each, masks[name]).detach() for name, each in losses.items()}
 
     def _adversarial_loss(
         self, pictures: Tensor, latents: Tensor, labels: tuple[Tensor, ...], present: Tensor

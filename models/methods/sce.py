@@ -36,7 +36,8 @@ class SCE(RobustMethod):
     ℓ_rce = −Σ_k p_k·log q_k = −A·Σ_{k≠ỹ} p_k   the reverse, with log 0 = A < 0
     ℓ_sl = α·ℓ_ce + β·ℓ_rce                    the paper's symmetric loss
 
-    Averaged over a set's labelled samples, then over a task's sets. Valence and arousal keep γ·(1 − CCC).
+    Averaged over a set's labelled samples, then over a task's sets. Valence and arousal keep their loss
+    (`ClassifierMethod`).
 
     Choices: A = log 1e-4, and p in ℓ_ce is at least 1e-7, as in the authors' code; below that ℓ_ce has no gradient.
     """
