@@ -145,15 +145,20 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     if not columns:  # nothing is scored
         columns = dict(islice(agreement_titles(names).items(), MOST_SETS))
     columns |= {name: title for name, title in SERIES.items() if name in names}
-    width = PANELS.get(len(columns), 3)
-    lines = math.ceil(len(columns) / width)
+    own = [
+        [name for name in columns if any(name in curves for found in group.values() for curves in found)]
+        for group in groups.values()
+    ]
+    most = max(map(len, own))
+    width = PANELS.get(most, 3)
+    lines = math.ceil(most / width)
     figure = new_figure(5.5 * width + 2.5, 4.2 * len(groups) * lines)
     grid = figure.subplots(len(groups) * lines, width, squeeze=False).reshape(len(groups), -1)
-    for ((manifest, sets), systems), panels in zip(groups.items(), grid, strict=True):
+    for ((manifest, sets), systems), shown, panels in zip(groups.items(), own, grid, strict=True):
         drawn: dict[str, Line2D] = {}
-        for unused in panels[len(columns) :]:
+        for unused in panels[len(shown) :]:
             unused.remove()
-        for axes, (name, title) in zip(panels, columns.items(), strict=False):
+        for axes, name in zip(panels, shown, strict=False):
             for place, (system, curves) in enumerate(systems.items()):
                 found = np.array([curve[name] for curve in curves if name in curve], dtype=float)
                 if len(found):
@@ -163,9 +168,10 @@ def draw_systems(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
                     axes.fill_between(epochs, found.min(axis=0), found.max(axis=0), color=colour, alpha=0.15, lw=0)
             where = f"\n{manifest}, {sets} label set{'s' if sets > 1 else ''}" if len(groups) > 1 else ""
             quantity = "agreement" if name.startswith(AGREES) else SCORES.get(name.split()[-1], "mean over the epoch")
-            label_axes(axes, title + where, quantity, legend=False)
+            label_axes(axes, columns[name] + where, quantity, legend=False)
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0}
-        panels[width - 1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
+        if shown:
+            panels[min(width, len(shown)) - 1].legend(drawn.values(), literal(list(drawn)), fontsize=8, **beside)
     save_figure(figure, path)
 
 

@@ -237,6 +237,21 @@ def test_many_panels_of_one_manifest_are_in_lines_and_the_legend_beside_the_firs
     assert [place for place, axes in enumerate(panels) if axes.get_legend()] == [lines[0] - 1]
 
 
+def test_a_group_has_panels_of_its_own_curves_only(drawn: list[Any]) -> None:
+    single, both = run("single", 0, 0.5, 0.6, {}), run("both", 0, 0.5, 0.6, {})
+    both["labels"] = {"class_flip20": "class", "class_flip40": "class", "va_a": "va"}
+    both["curves"] = {**both["curves"], "va ccc": [0.1, 0.2], "similarity": [0.9, 0.8]}
+    draw_systems(Path("never.png"), [single, both])
+    titles = [axes.get_title().split("\n")[0] for axes in drawn[0].axes]
+    entropy = "Cross entropy with the training labels"
+    assert titles == [
+        *("Test class accuracy", entropy),
+        *("Test class accuracy", "Test va ccc", entropy, "1 - CCC with the training labels"),
+    ]
+    assert [place for place, axes in enumerate(drawn[0].axes) if axes.get_legend()] == [1, 3]
+    assert all(axes.lines for axes in drawn[0].axes)
+
+
 def test_without_scores_agreement_is_drawn(tmp_path: Path, drawn: list[Any]) -> None:
     rows = [
         {
