@@ -101,8 +101,11 @@ def rate_from_losses(losses: Tensor, labels: Tensor, anyway: bool = False) -> fl
     Returns:
         None while the network has learned nothing that could tell: while the mean loss is not below `LEARNED` times
         the labels' entropy, which is the loss of an answer that knows how frequent each label is and no more. Of very
-        noisy labels (more than 0.73 of ten classes wrong, 0.37 of two) even who knows the truth has no such loss.
+        noisy labels (more than 0.73 of ten classes wrong, 0.37 of two) even who knows the truth has no such loss. None
+        also of no losses, and of losses that are not all finite.
     """
+    if not len(losses) or not losses.isfinite().all():
+        return None
     ids, counts = labels.unique(return_counts=True)
     shares = counts.double() / counts.sum()
     if not anyway and not losses.double().mean() < -LEARNED * (shares * shares.log()).sum():

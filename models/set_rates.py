@@ -19,7 +19,7 @@ ESTIMATION_EPOCH = 2
 """The earliest epoch, counted from 0, before which losses tell a rate: a network knows nothing at first."""
 
 LATEST_EPOCH = 10
-"""The epoch, counted from 0, before which they tell it whatever has been learned: later it is wrong labels."""
+"""The epoch, counted from 0, before which they tell it in any case: in later ones wrong labels are learned."""
 
 
 LossesOfSets = Callable[[Iterable[str]], Mapping[str, tuple[Tensor, Tensor]]]

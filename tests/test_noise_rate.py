@@ -156,9 +156,17 @@ def test_losses_tell_nothing_until_they_are_below_the_labels_entropy(share: floa
     assert (rate_from_losses(losses, labels) is not None) is told
 
 
-def test_no_losses_tell_nothing() -> None:
-    assert rate_from_losses(torch.zeros(0), torch.zeros(0, dtype=torch.long)) is None
-    assert rate_from_losses(torch.rand(30), torch.zeros(30, dtype=torch.long)) is None  # one label alone
+@pytest.mark.parametrize("anyway", [False, True])
+def test_no_losses_tell_nothing(anyway: bool) -> None:
+    assert rate_from_losses(torch.zeros(0), torch.zeros(0, dtype=torch.long), anyway) is None
+    endless = torch.tensor([0.1, torch.inf, torch.nan]).repeat(20)
+    assert rate_from_losses(endless, torch.arange(60) % 2, anyway) is None
+
+
+def test_one_label_alone_tells_nothing_unless_anyway() -> None:
+    losses = torch.where(torch.arange(100) < 30, 2.0, 0.1) + torch.linspace(0, 0.1, 100)
+    assert rate_from_losses(losses, torch.zeros(100, dtype=torch.long)) is None
+    assert rate_from_losses(losses, torch.zeros(100, dtype=torch.long), anyway=True) == pytest.approx(0.3, abs=0.01)
 
 
 def test_labels_too_rare_for_two_gaussians_are_left_out_or_taken_together() -> None:

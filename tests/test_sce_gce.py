@@ -134,7 +134,7 @@ def test_valence_and_arousal_keep_their_loss(name: str) -> None:
     told = method.update(make_batch((EXPRESSION, AFFECT)))
     torch.testing.assert_close(told["loss"], told[method.loss_name] + 2 * told["similarity"])
     only = build(name, (AFFECT,)).update(make_batch((AFFECT,)))
-    assert set(only) == {"loss", "similarity"}
+    assert set(only) == {"loss", "similarity", "out_of_range"}
 
 
 @pytest.mark.parametrize(
